@@ -1,0 +1,319 @@
+"""The one place that opens databases: connections, statements, transactions, migrations, and what their errors mean.
+
+SQL is written once, with `$1`, `$2`, … as placeholders, for PostgreSQL and SQLite alike. Inside `unit` the models of a
+service's `tables.py` use the transaction by themselves.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from tortoise.backends.base.client import BaseDBAsyncClient, TransactionalDBClient, TransactionContext
+from tortoise.backends.base.config_generator import expand_db_url
+from tortoise.context import TortoiseContext, set_global_context
+from tortoise.exceptions import ConfigurationError as TortoiseConfigurationError
+from tortoise.exceptions import IntegrityError, OperationalError
+from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+from tortoise.transactions import in_transaction
+
+from api.database_errors import Collision, translated
+from domain.concurrency import backoff, shielded
+from domain.errors import ConfigurationError, DatabaseUnavailable
+
+__all__ = ["Collision", "Database", "Databases", "IntegrityError", "OperationalError", "Tx", "parse_time"]
+
+Dialect = Literal["sqlite", "postgres"]
+Row = dict[str, Any]
+T = TypeVar("T")
+
+_SCHEMES: dict[str, Dialect] = {"sqlite": "sqlite", "postgres": "postgres", "postgresql": "postgres"}
+_MIGRATION_LOCK = 0x48454C494F  # any number that only Heliograph uses
+_PLACEHOLDER = re.compile(r"\$(\d+)")
+_CONNECT_SECONDS = 10.0
+
+_SQLITE_PRAGMAS = {
+    "journal_mode": "WAL",
+    # NORMAL: a commit is in the operating system's hands, so killing any process loses nothing, which is what is
+    # promised. Only a power failure can take the last moments along, and it never corrupts the file. FULL adds an
+    # fsync to each of the four commits of a notification; ask for it with ?synchronous=FULL in the URL.
+    "synchronous": "NORMAL",
+    "busy_timeout": "5000",
+    "foreign_keys": "ON",
+    "cache_size": "-16000",
+    "temp_store": "MEMORY",
+}
+
+log = logging.getLogger(__name__)
+
+
+def parse_time(value: str | datetime) -> datetime:
+    """A time as either engine returns it, aware, in UTC."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class Tx:
+    """A transaction under way. Ends with the unit of work that it was handed to."""
+
+    def __init__(self, name: str, dialect: Dialect, client: BaseDBAsyncClient) -> None:
+        self.dialect: Dialect = dialect
+        self._name, self._client = name, client
+
+    async def query(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        """The rows that a statement returns; none unless it is a SELECT or has RETURNING."""
+        with translated(self._name):
+            return await self._client.execute_query_dict(_for(self.dialect, sql), list(params))
+
+    async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """The same statement for many rows of parameters, in one go."""
+        if rows:
+            with translated(self._name):
+                await self._client.execute_many(_for(self.dialect, sql), [list(row) for row in rows])
+
+
+class Database:
+    """One service's database. All of its calls have a deadline and fail with `DatabaseUnavailable` when it is away.
+
+    `IntegrityError` (a constraint) and `OperationalError` (SQL or data that the database refuses) are bugs or the
+    caller's business and come through as they are. Do not call it inside one of its own units: use the `Tx`.
+    """
+
+    def __init__(self, name: str, dialect: Dialect, context: TortoiseContext, size: int, patience: float) -> None:
+        self.name = name
+        self.dialect: Dialect = dialect
+        self._context = context
+        self._size, self._patience = size, patience
+        # The pool itself waits for ever for a free connection; so nobody asks it for one that is not free.
+        self._slots = asyncio.Semaphore(size)
+        self._closed = False
+
+    @property
+    def now(self) -> str:
+        """SQL for the database's clock, in the form in which times are stored."""
+        if self.dialect == "postgres":
+            return "now()"
+        return "(strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000+00:00')"
+
+    def db_time(self, moment: datetime) -> datetime | str:
+        """A time as a parameter: SQLite stores text that sorts by time."""
+        if self.dialect == "postgres":
+            return moment
+        return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+    async def query(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        """Run one statement by itself and answer its rows; committed when it returns."""
+        await self._take_slot()
+        try:
+            with translated(self.name):
+                return await self._client().execute_query_dict(_for(self.dialect, sql), list(params))
+        finally:
+            self._slots.release()
+
+    async def unit(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run `work` in a transaction: committed when it returns, rolled back when it raises.
+
+        A caller that is cancelled does not cancel it: a transaction cut off half-way would keep its connection for
+        ever. `Collision` says that it was rolled back in favour of another one and may be run again.
+        """
+        await self._take_slot()
+        return await shielded(self._transaction(work))
+
+    async def ping(self) -> None:
+        """Raises `DatabaseUnavailable` unless the database answers."""
+        await self.query("select 1")
+
+    async def migrate(self) -> None:
+        """Bring the tables up to date; waits with back-off for a database that is away. May run in many processes."""
+        async for attempt in backoff():
+            try:
+                return await self.unit(self._migrate)
+            except DatabaseUnavailable as error:
+                log.warning("waiting for the %s database (attempt %d): %s", self.name, attempt, error)
+
+    async def drain(self) -> None:
+        """Refuse new work and wait for what is under way, for at most the time a caller would wait."""
+        self._closed = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                for _ in range(self._size):
+                    await self._slots.acquire()
+
+    async def _take_slot(self) -> None:
+        if self._closed:
+            raise DatabaseUnavailable(f"The {self.name} database is closed.")
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailable(f"The {self.name} database is busy: no connection became free.") from error
+
+    def _client(self) -> BaseDBAsyncClient:
+        return self._context.connections.get(self.name)
+
+    async def _transaction(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        # This task is ours alone, so the context is entered for it and never left.
+        self._context.__enter__()
+        transaction = in_transaction(self.name)
+        try:
+            with translated(self.name):
+                client = await _begin(transaction)
+            try:
+                result = await work(Tx(self.name, self.dialect, client))
+                with translated(self.name):
+                    await client.commit()
+            except BaseException as error:
+                await self._roll_back(transaction, error)
+                raise
+            await transaction.__aexit__(None, None, None)  # committed already: gives the connection back
+            return result
+        finally:
+            self._slots.release()
+
+    async def _roll_back(self, transaction: TransactionContext, error: BaseException) -> None:
+        try:
+            await transaction.__aexit__(type(error), error, error.__traceback__)
+        except Exception as failure:  # noqa: BLE001 - what matters is why it is rolled back
+            log.debug("rolling back on the %s database failed: %r", self.name, failure)
+
+    async def _migrate(self, tx: Tx) -> None:
+        if self.dialect == "postgres":
+            # Concurrent migrations crash each other; the lock goes with the transaction.
+            await tx.query(f"select pg_advisory_xact_lock({_MIGRATION_LOCK})")
+        client = self._client()  # the transaction's, in this task
+        executor = MigrationExecutor(client, {self.name: _app(self.name)})
+        # The executor looks at this table before it makes it, which would abort the transaction.
+        await executor.recorder.ensure_schema(_WithinTransaction(executor))
+        executor.recorder.ensure_schema = _nothing  # type: ignore[method-assign]
+        await executor.migrate([MigrationTarget(app_label=self.name, name="__latest__")], direction="forward")
+
+
+class Databases:
+    """The databases of this process. `databases["gateway"]` is one of them."""
+
+    def __init__(self, context: TortoiseContext, databases: Mapping[str, Database]) -> None:
+        self._context, self._databases = context, dict(databases)
+
+    @classmethod
+    async def open(
+        cls,
+        urls: Mapping[str, str],
+        *,
+        pool_size: int = 20,
+        command_timeout: float = 30.0,
+        patience: float = 10.0,
+    ) -> "Databases":
+        """Prepare connections to databases, by service name; nothing is contacted before the first statement.
+
+        URLs are `sqlite://path` (its options in the query string are pragmas) and `postgres://user:pass@host:port/db`.
+        `command_timeout` bounds each statement and `patience` the wait for a free connection, in seconds. Raises
+        `ConfigurationError`. What one process opens together shares one Tortoise context; several may be open at once,
+        but models used outside `unit` belong to the one opened first.
+        """
+        dialects = {name: _dialect(name, url) for name, url in urls.items()}
+        config = {
+            "connections": {name: _connection(name, url, pool_size, command_timeout) for name, url in urls.items()},
+            "apps": {name: _app(name) for name in urls},
+        }
+        context = TortoiseContext()
+        with context:
+            await context.init(config=config)
+        with suppress(TortoiseConfigurationError):
+            set_global_context(context)
+        sizes = {"sqlite": 1, "postgres": pool_size}
+        return cls(
+            context,
+            {name: Database(name, kind, context, sizes[kind], patience) for name, kind in dialects.items()},
+        )
+
+    def __getitem__(self, name: str) -> Database:
+        return self._databases[name]
+
+    async def migrate(self) -> None:
+        """Bring the tables of all of them up to date. May be called again."""
+        for database in self._databases.values():
+            await database.migrate()
+
+    async def close(self) -> None:
+        """Let what is under way finish, then disconnect. May be called twice."""
+        await asyncio.gather(*(database.drain() for database in self._databases.values()))
+        with self._context:
+            await self._context.close_connections()
+
+
+class _WithinTransaction:
+    """The part of a schema editor that makes the migrations' own table, without SQLite's implicit commit."""
+
+    def __init__(self, executor: MigrationExecutor) -> None:
+        editor = executor._schema_editor(atomic=True)
+        self.DIALECT = editor.DIALECT
+        self._get_model_sql_data = editor._get_model_sql_data
+        self.execute_script = editor._run_sql
+
+    @property
+    def client(self) -> "_WithinTransaction":
+        return self
+
+
+async def _nothing(_: object) -> None:
+    return None
+
+
+async def _begin(transaction: TransactionContext) -> TransactionalDBClient:
+    try:
+        return await transaction.__aenter__()
+    except BaseException:
+        # Tortoise keeps the connection (or SQLite's lock) when the transaction could not even begin.
+        client = getattr(transaction, "client", None)
+        lock = getattr(transaction, "_trxlock", None)
+        if client is not None and client._connection is not None and client._parent._pool is not None:
+            await client._parent._pool.release(client._connection)
+        if lock is not None and lock.locked():
+            lock.release()
+        raise
+
+
+def _app(name: str) -> dict[str, Any]:
+    return {
+        "models": [f"api.{name}.tables"],
+        "default_connection": name,
+        "migrations": f"api.{name}.migrations",
+    }
+
+
+def _dialect(name: str, url: str) -> Dialect:
+    scheme = urlsplit(url).scheme
+    if scheme not in _SCHEMES:
+        raise ConfigurationError(f"The URL of the {name} database must start with sqlite:// or postgres://.")
+    return _SCHEMES[scheme]
+
+
+def _connection(name: str, url: str, pool_size: int, command_timeout: float) -> dict[str, Any]:
+    try:
+        found = expand_db_url(url)
+    except (TortoiseConfigurationError, ValueError) as error:
+        raise ConfigurationError(f"The URL of the {name} database cannot be read: {error}") from error
+    credentials: dict[str, Any] = found["credentials"]
+    if _dialect(name, url) == "sqlite":
+        Path(credentials["file_path"]).parent.mkdir(parents=True, exist_ok=True)
+        asked = {key: values[-1] for key, values in parse_qs(urlsplit(url).query).items()}
+        found["credentials"] = {"file_path": credentials["file_path"], **_SQLITE_PRAGMAS, **asked}
+    else:
+        defaults = {"maxsize": pool_size, "command_timeout": command_timeout, "timeout": _CONNECT_SECONDS}
+        found["credentials"] = {**defaults, "application_name": f"heliograph-{name}", **credentials}
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _for(dialect: Dialect, sql: str) -> str:
+    return sql if dialect == "postgres" else _PLACEHOLDER.sub(r"?\1", sql)
+

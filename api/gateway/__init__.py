@@ -1,0 +1,1 @@
+"""The API Gateway: takes requests, owns their status, and streams it."""

@@ -1,0 +1,10 @@
+"""The names of the pub/sub channels between processes.
+
+A channel only ever says "look": what is rung on it may be lost, doubled or late, and nobody depends on it.
+"""
+
+STATUS_CHANNEL = "heliograph.status"
+"""The status log grew. Rung by every writer of the log after its commit; see `domain.doorbell` for what it carries."""
+
+NUDGE_CHANNEL = "heliograph.nudge"
+"""There may be due rows. Rung for the dispatchers."""

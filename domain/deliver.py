@@ -1,0 +1,152 @@
+"""Verb 2: one delivery attempt.
+
+The worker holds the claim. First decide whether to send at all (only the holder of a claim may decide not to, rule
+R8); then let the channel's sender try; then conclude from what the provider answered. Deciding and concluding are
+pure; `deliver` only puts them around the call. It never raises for a recipient's, a template's or a provider's fault.
+
+Does the outcome use up an attempt?
+
+    accepted, permanent       yes, and it is over
+    transient, unknown        yes
+    no provider available     no: the claim is handed back
+    shutdown before the call  no: the claim is handed back
+    a worker that was killed  yes: the dispatcher counts it when the lease ends
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from domain.events import StatusChanged
+from domain.notification import Outcome, Status
+from domain.ports import Claim, Delivered, Sender, Settlement
+from domain.retry import AfterUnknown, GiveUp, RetryPolicy
+
+LEASE_MARGIN = 5.0
+"""Seconds of a lease that are kept for storing the outcome after the call's deadline."""
+
+
+class HandBack(msgspec.Struct, frozen=True):
+    """Nothing was tried: release the claim and look again in `delay` seconds."""
+
+    claim: Claim
+    delay: float
+    reason: str
+
+
+class DatabaseClock:
+    """The database's clock as a worker sees it: the time of its claim plus what its own monotonic clock counted.
+
+    So a worker whose wall clock is wrong by an hour still decides and reports rightly.
+    """
+
+    def __init__(self, claimed_at: datetime, monotonic: Callable[[], float]) -> None:
+        self._claimed_at = claimed_at
+        self._monotonic = monotonic
+        self._start = monotonic()
+
+    def now(self) -> datetime:
+        """UTC, within the time that the claim's answer took to arrive."""
+        return self._claimed_at + timedelta(seconds=self._monotonic() - self._start)
+
+
+async def deliver(
+    claim: Claim, sender: Sender, policy: RetryPolicy, clock: DatabaseClock, deadline: float
+) -> Settlement | HandBack:
+    """Make one attempt for a claimed notification and say what came of it.
+
+    `deadline` bounds the provider call in seconds. A claim whose lease is too short for it is handed back (rule R7).
+    """
+    refusal = decide_not_to_send(claim, policy, clock.now())
+    if refusal is not None:
+        return Settlement(id=claim.id, token=claim.token, changes=(refusal,))
+    left = (claim.lease_until - clock.now()).total_seconds()
+    if left < deadline + LEASE_MARGIN:
+        return HandBack(claim, 0.0, "the lease left is shorter than the call may take")
+    started_at = clock.now()
+    delivered = await sender.send(claim, deadline)
+    if delivered.outcome is None:
+        return HandBack(claim, delivered.retry_after or 1.0, delivered.reason or "no provider is available")
+    changes = (sending(claim, started_at), conclude(claim, delivered, policy, clock.now()))
+    return Settlement(id=claim.id, token=claim.token, changes=changes)
+
+
+def decide_not_to_send(claim: Claim, policy: RetryPolicy, now: datetime) -> StatusChanged | None:
+    """The change that ends a notification without a call, or None to go on."""
+    if claim.deliver_by is not None and now >= claim.deliver_by:
+        return _change(claim, Status.EXPIRED, now, reason="It could not be sent before deliver_by.")
+    if claim.uncertain and policy.after_unknown is AfterUnknown.HOLD:
+        reason = "An earlier attempt may have reached the recipient; it is held instead of being sent twice."
+        return _change(claim, Status.FAILED, now, reason=reason, detail={"code": "outcome_unknown"})
+    if claim.attempts_used >= policy.max_attempts:
+        reason = f"All {policy.max_attempts} attempts are used up."
+        return _change(claim, Status.FAILED, now, reason=reason, detail={"code": "attempts_used_up"})
+    return None
+
+
+def sending(claim: Claim, at: datetime) -> StatusChanged:
+    """The report that a provider is being called."""
+    detail: dict[str, object] = {"possible_duplicate": True} if claim.uncertain else {}
+    return _change(claim, Status.SENDING, at, detail=detail)
+
+
+def conclude(claim: Claim, delivered: Delivered, policy: RetryPolicy, now: datetime) -> StatusChanged:
+    """What the provider's answer means for the notification."""
+    outcome = delivered.outcome
+    assert outcome is not None, "nothing was tried, so there is nothing to conclude"
+    detail = dict(delivered.detail)
+    if delivered.code is not None:
+        detail["code"] = delivered.code
+    if claim.uncertain:
+        detail["possible_duplicate"] = True
+    if outcome is Outcome.ACCEPTED:
+        return _after_call(claim, Status.SENT, delivered, now, detail, delivered.reason)
+    verdict = policy.decide(claim.attempts_used + 1, outcome, delivered.retry_after)
+    if isinstance(verdict, GiveUp):
+        detail.setdefault("code", verdict.code)
+        detail["given_up"] = verdict.code
+        return _after_call(claim, Status.FAILED, delivered, now, detail, delivered.reason or verdict.reason)
+    retry_at = now + timedelta(seconds=verdict.seconds)
+    return _after_call(claim, Status.RETRYING, delivered, now, detail, delivered.reason, retry_at)
+
+
+def _after_call(
+    claim: Claim,
+    status: Status,
+    delivered: Delivered,
+    now: datetime,
+    detail: dict[str, object],
+    reason: str | None,
+    retry_at: datetime | None = None,
+) -> StatusChanged:
+    attempts = [msgspec.structs.replace(attempt, retry_at=retry_at) for attempt in delivered.attempts]
+    return StatusChanged(
+        notification_id=claim.id,
+        status=status,
+        occurred_at=now,
+        attempt=claim.attempt,
+        token=claim.token,
+        reason=reason,
+        provider=delivered.provider,
+        provider_message_id=delivered.provider_message_id,
+        retry_at=retry_at,
+        uses_attempt=True,
+        uncertain=delivered.outcome is Outcome.UNKNOWN,
+        attempts=attempts,
+        detail=detail,
+    )
+
+
+def _change(
+    claim: Claim, status: Status, at: datetime, reason: str | None = None, detail: dict[str, object] | None = None
+) -> StatusChanged:
+    return StatusChanged(
+        notification_id=claim.id,
+        status=status,
+        occurred_at=at,
+        attempt=claim.attempt,
+        token=claim.token,
+        reason=reason,
+        detail=detail or {},
+    )

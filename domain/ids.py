@@ -1,0 +1,39 @@
+"""Identifiers: a prefix that names the kind, then a UUIDv7 in hexadecimal.
+
+Time-ordered (RFC 9562, section 5.7), so that a primary key index grows at its end and a list by id is a list by age.
+"""
+
+import os
+import time
+
+NOTIFICATION = "ntf"
+REQUEST = "req"
+USER = "usr"
+DEVICE = "dev"
+TEMPLATE = "tpl"
+DEAD_LETTER = "dlt"
+API_KEY = "key"
+ATTEMPT_TOKEN = "clm"
+CORRELATION = "cor"
+
+_RANDOM_BITS = (1 << 74) - 1
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+def new_id(prefix: str) -> str:
+    """A new identifier of the kind that `prefix` names, unique without coordination."""
+    return f"{prefix}_{_uuid7_hex()}"
+
+
+def is_id(prefix: str, value: str) -> bool:
+    """Whether `value` has the shape of an identifier of this kind; says nothing about its existence."""
+    head, _, tail = value.partition("_")
+    return head == prefix and len(tail) == 32 and _HEX_DIGITS.issuperset(tail)
+
+
+def _uuid7_hex() -> str:
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big") & _RANDOM_BITS
+    high, low = random >> 62, random & ((1 << 62) - 1)
+    value = (milliseconds << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | low
+    return f"{value:032x}"

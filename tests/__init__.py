@@ -1,0 +1,1 @@
+"""Heliograph's tests. See CONTRIBUTING.md for what goes where."""

@@ -1,0 +1,1 @@
+"""One suite for each protocol of `domain.ports`, passed by all of its adapters."""

@@ -1,0 +1,1 @@
+"""One role with its real dependencies."""

@@ -1,0 +1,187 @@
+"""A lean HTTP/1.1 client (RFC 9112) for one origin: POST a body, get the answer, and know what a failure means.
+
+A push is a small POST to always the same host; a general HTTP client spends ten times the CPU of the push itself on
+it (docs/decisions/0003-fcm-transport.md). There are no retries, redirects, proxies or cookies here. A failure says
+whether the request can have been acted upon: that is the difference between TRANSIENT and UNKNOWN.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+import msgspec
+
+MAX_REPLY = 64 * 1024
+IDLE_SECONDS = 60.0
+"""An unused connection is not trusted for longer: a firewall may have forgotten it without a word."""
+
+
+class NotSent(Exception):
+    """The server cannot have acted on it: nothing of the request was written."""
+
+
+class NoAnswer(Exception):
+    """The request was written and no whole answer came back: the server may have acted on it."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What the server answered. Header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class HttpPool:
+    """Up to `connections` kept-alive connections to the origin of `url`, opened when they are needed.
+
+    `tls` replaces the default context, which trusts what the system trusts (or `SSL_CERT_FILE`). Raises `ValueError`
+    for a URL that is not http or https.
+    """
+
+    def __init__(self, url: str, *, connections: int = 100, tls: ssl.SSLContext | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is not an http or https URL")
+        self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
+        self._host, self._port = parts.hostname, parts.port or (443 if self._tls else 80)
+        self._authority = parts.netloc.rpartition("@")[2]
+        self._prefix = parts.path.rstrip("/")
+        self._slots = asyncio.Semaphore(connections)
+        self._idle: list[_Connection] = []
+        self._open: set[_Connection] = set()
+        self._closed = False
+
+    async def post(self, path: str, headers: Mapping[str, str], body: bytes, deadline: float) -> Reply:
+        """POST within `deadline` seconds, waiting for a free connection included.
+
+        Raises `NotSent` or `NoAnswer`. A call that fails or is cancelled closes its connection.
+        """
+        request = self._head(path, headers, len(body)) + body
+        connection: _Connection | None = None
+        try:
+            async with asyncio.timeout(deadline), self._slots:
+                connection = self._reuse() or await self._connect()
+                return await connection.exchange(request)
+        except OSError as error:  # time-outs and TLS failures are OSErrors too
+            reason = f"no answer within {deadline:g} s" if isinstance(error, TimeoutError) else "the connection failed"
+            raise (NotSent if connection is None else NoAnswer)(reason) from error
+        finally:
+            if connection is not None:
+                self._give_back(connection)
+
+    def close(self) -> None:
+        """Drop all connections: calls under way fail, later ones are not sent. May be called twice."""
+        self._closed = True
+        self._idle.clear()
+        for connection in list(self._open):
+            connection.abort()
+
+    def _head(self, path: str, headers: Mapping[str, str], length: int) -> bytes:
+        lines = [f"POST {self._prefix}{path} HTTP/1.1", f"host: {self._authority}", f"content-length: {length}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def _reuse(self) -> "_Connection | None":
+        """The connection that was used last, if it still stands."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and time.monotonic() - connection.idle_since < IDLE_SECONDS:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self) -> "_Connection":
+        if self._closed:
+            raise NotSent("the client is closed")
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: _Connection(self._open.discard), self._host, self._port, ssl=self._tls
+        )
+        self._open.add(connection)
+        return connection
+
+    def _give_back(self, connection: "_Connection") -> None:
+        if connection.usable and not self._closed:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, one exchange at a time. `usable`: open, and the last exchange ended cleanly."""
+
+    def __init__(self, forget: Callable[["_Connection"], None]) -> None:
+        self._forget = forget
+        self._clean = True
+        self._answer: asyncio.Future[Reply] | None = None
+        self._received = 0
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self.idle_since = 0.0
+
+    @property
+    def usable(self) -> bool:
+        return self._clean and not self._transport.is_closing()
+
+    async def exchange(self, request: bytes) -> Reply:
+        """Write a request and wait for its answer. Raises `NoAnswer`."""
+        self._clean = False
+        self._received = 0
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._clean = False
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._answer is None or self._answer.done() or self._received > MAX_REPLY:
+            self._fail("the answer is longer than it may be")
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail("the answer is not HTTP")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._forget(self)
+        self._fail("the connection was closed before the answer was whole")
+
+    def _fail(self, reason: str) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(NoAnswer(reason))
+        self.abort()
+
+    # The parser's callbacks, in the order in which they come.
+
+    def on_message_begin(self) -> None:
+        self._headers = {}
+        self._body = bytearray()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            return  # an interim answer; the real one follows
+        if self._answer is None or self._answer.done():
+            self.abort()  # an answer that nobody asked for: out of step
+            return
+        self._clean = self._parser.should_keep_alive()
+        self._answer.set_result(Reply(status, self._headers, bytes(self._body)))

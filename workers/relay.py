@@ -1,0 +1,132 @@
+"""The relay: status exchange -> status log -> feed.
+
+It is the single active consumer of `status.queue`, so order holds. What has gathered while the last batch was written
+goes as one transaction; then the bell is rung, then the messages are acknowledged. Redelivery is harmless. It also
+keeps what nobody could read: the messages of `failed.queue` become dead letters that operators see.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from domain.channels import STATUS_CHANNEL
+from domain.concurrency import Batcher, Tasks, backoff
+from domain.doorbell import encode_head, encode_rows
+from domain.errors import Unavailable, UnreadableMessage
+from domain.events import DELIVERY_FAILED, StatusChanged, decode_report
+from domain.ports import Bell, Broker, DeadMessage, Received, Recorded, StatusLog, StatusStore
+from workers.broker.topology import FAILED_QUEUE, HEADER_ORIGINAL_QUEUE, HEADER_REASON, STATUS_QUEUE
+
+log = logging.getLogger(__name__)
+
+MESSAGES_A_BATCH = 50
+GATHER = 0.003
+
+
+class Relay:
+    """Writes what is reported, and tells the gateways. `heartbeat` is in seconds."""
+
+    def __init__(
+        self, broker: Broker, store: StatusStore, status_log: StatusLog, bell: Bell, *, heartbeat: float = 1.0
+    ) -> None:
+        self._broker = broker
+        self._store = store
+        self._log = status_log
+        self._bell = bell
+        self._heartbeat = heartbeat
+        self._batches: Batcher[Sequence[StatusChanged], None] = Batcher(
+            self._record, limit=MESSAGES_A_BATCH, gather=GATHER, name="relay:record"
+        )
+        self._loops = Tasks()
+        self._messages = Tasks()
+
+    def start(self) -> None:
+        """Run until `stop`."""
+        _ = self._loops.supervise("relay:status", self._consume)
+        _ = self._loops.supervise("relay:failed", self._consume_failed)
+        _ = self._loops.supervise("relay:heartbeat", self._beat)
+
+    async def stop(self, seconds: float = 10.0) -> None:
+        """Stop consuming, write what was taken; the rest goes back to the queue."""
+        await self._loops.cancel()
+        await self._messages.drain(seconds)
+        await self._batches.drain(seconds)
+
+    async def _consume(self) -> None:
+        async with self._broker.consume(STATUS_QUEUE, 2 * MESSAGES_A_BATCH) as messages:
+            async for received in messages:
+                try:
+                    report = decode_report(received.message.body)
+                except UnreadableMessage as error:
+                    await received.reject(error.message)
+                    continue
+                _ = self._messages.start("relay:message", self._handle(received, report.changes))
+
+    async def _handle(self, received: Received, changes: Sequence[StatusChanged]) -> None:
+        await self._batches.submit(changes)
+        await received.ack()
+
+    async def _record(self, batch: Sequence[Sequence[StatusChanged]]) -> Sequence[None]:
+        changes = [change for part in batch for change in part]
+        async for attempt in backoff(first=0.1, limit=5.0):
+            try:
+                self._announce(await self._store.record(changes))
+                break
+            except Unavailable as error:
+                log.warning("the relay waits for the database (attempt %d): %s", attempt, error)
+            except Exception:
+                log.exception("a batch of %d changes was refused; each is tried alone", len(changes))
+                await self._record_each(changes)
+                break
+        return [None] * len(batch)
+
+    async def _record_each(self, changes: Sequence[StatusChanged]) -> None:
+        """A bad change is set aside as a dead letter and the rest is recorded."""
+        for change in changes:
+            try:
+                self._announce(await self._store.record([change]))
+            except Unavailable:
+                raise
+            except Exception as error:
+                letter = DeadMessage(
+                    message_id=f"{change.notification_id}:{change.attempt}:{change.status}",
+                    queue=STATUS_QUEUE,
+                    reason=f"It could not be recorded: {type(error).__name__}",
+                    body=msgspec.json.encode(change),
+                )
+                await self._store.record_dead_letter(letter)
+
+    def _announce(self, recorded: Recorded) -> None:
+        if recorded.rows:
+            self._bell.ring(STATUS_CHANNEL, encode_rows(recorded.rows))
+        for change, why in recorded.ignored:
+            log.info("ignored %s of %s: %s", change.status, change.notification_id, why)
+
+    async def _consume_failed(self) -> None:
+        async with self._broker.consume(FAILED_QUEUE, MESSAGES_A_BATCH) as messages:
+            async for received in messages:
+                if received.message.type != DELIVERY_FAILED:
+                    await self._keep(received)
+                await received.ack()
+
+    async def _keep(self, received: Received) -> None:
+        message = received.message
+        letter = DeadMessage(
+            message_id=message.message_id,
+            queue=message.headers.get(HEADER_ORIGINAL_QUEUE, FAILED_QUEUE),
+            reason=message.headers.get(HEADER_REASON, "it was dead-lettered by the broker"),
+            body=message.body,
+        )
+        async for attempt in backoff(first=0.1, limit=5.0):
+            try:
+                return await self._store.record_dead_letter(letter)
+            except Unavailable as error:
+                log.warning("a dead letter waits for the database (attempt %d): %s", attempt, error)
+
+    async def _beat(self) -> None:
+        """A lost tail is seen by comparing: the heartbeat carries the last position."""
+        while True:
+            self._bell.ring(STATUS_CHANNEL, encode_head(await self._log.head()))
+            await asyncio.sleep(self._heartbeat)

@@ -1,0 +1,253 @@
+"""Circuit breakers, one per provider and process, and the chain of providers that a channel fails over along.
+
+aiobreaker counts the failures and keeps the state. What it leaves open is closed here, once: half-open lets one probe
+through instead of everybody, time is monotonic, and the error that tripped the breaker comes out as itself.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+from aiobreaker import CircuitBreaker, CircuitBreakerError, CircuitBreakerListener
+
+from domain.events import Attempt
+from domain.notification import Outcome
+from domain.ports import Answer
+
+log = logging.getLogger(__name__)
+
+_ABOUT_THE_MAIL = re.compile(r"4\.(?!3\.)\d+\.\d+|45\d")
+_PROBE_PATIENCE = 1.0
+
+
+class BreakerState(StrEnum):
+    """Whether calls go through."""
+
+    CLOSED = "CLOSED"
+    OPEN = "OPEN"
+    HALF_OPEN = "HALF_OPEN"
+
+
+class BreakerOpenError(Exception):
+    """The call was not made; come back in `retry_in` seconds."""
+
+    def __init__(self, name: str, retry_in: float) -> None:
+        self.retry_in = retry_in
+        super().__init__(f"{name} is not called for another {retry_in:.1f} s")
+
+
+class _OutageError(Exception):
+    """Tells aiobreaker that an answer counts as a failure."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__(answer.code)
+
+
+def is_outage(answer: Answer) -> bool:
+    """Whether an answer speaks of the provider's health rather than of one recipient or one message.
+
+    UNKNOWN does, and TRANSIENT too unless its code is an SMTP reply about the mail at hand, such as greylisting or a
+    full mailbox (45x, and RFC 3463's 4.x.y but for 4.3.y, the state of the mail system).
+    """
+    if answer.outcome is Outcome.TRANSIENT:
+        return _ABOUT_THE_MAIL.fullmatch(answer.code or "") is None
+    return answer.outcome is Outcome.UNKNOWN
+
+
+class Breaker(CircuitBreakerListener):  # type: ignore[misc]  # aiobreaker has no types
+    """Opens after `fail_max` outages in a row, lets one probe through after `reset_after` seconds, and so on.
+
+    `counts` says which answers are outages; an exception is always one. `on_change` is told (name, new state) and must
+    neither raise nor block.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        fail_max: int = 5,
+        reset_after: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+        counts: Callable[[Answer], bool] = is_outage,
+        on_change: Callable[[str, BreakerState], None] | None = None,
+    ) -> None:
+        self.name = name
+        self._reset_after = reset_after
+        self._clock = clock
+        self.is_outage = counts
+        self._on_change = on_change
+        self._probing = False
+        self._reopens_at = 0.0
+        # Its own timer is never asked: we move it to half-open by our clock before we call through it.
+        self._circuit = CircuitBreaker(
+            fail_max=fail_max, timeout_duration=timedelta(seconds=reset_after), listeners=[self], name=name
+        )
+
+    @property
+    def state(self) -> BreakerState:
+        """OPEN also when the time for a probe has come and nobody has called yet."""
+        return BreakerState(self._circuit.current_state.name)
+
+    def allows(self) -> bool:
+        """Whether a call would go through now."""
+        if self.state is BreakerState.OPEN:
+            return self._clock() >= self._reopens_at
+        return not (self.state is BreakerState.HALF_OPEN and self._probing)
+
+    def retry_in(self) -> float:
+        """Seconds until a call may go through; 0 if it may now. While a probe is out, a guess."""
+        if self.allows():
+            return 0.0
+        if self.state is BreakerState.OPEN:
+            return self._reopens_at - self._clock()
+        return min(_PROBE_PATIENCE, self._reset_after)
+
+    async def call(self, fn: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Make the call and count what comes of it. Raises `BreakerOpenError` instead of calling, and what `fn` raises.
+
+        A cancelled call counts neither way.
+        """
+        if not self.allows():
+            raise BreakerOpenError(self.name, self.retry_in())
+        if self.state is BreakerState.CLOSED:
+            return await self._counted(fn)
+        if self.state is BreakerState.OPEN:
+            self._circuit.half_open()
+        self._probing = True
+        try:
+            return await self._counted(fn)
+        finally:
+            self._probing = False
+
+    async def _counted(self, fn: Callable[[], Awaitable[Answer]]) -> Answer:
+        async def guarded() -> Answer:
+            answer = await fn()
+            if self.is_outage(answer):
+                raise _OutageError(answer)
+            return answer
+
+        try:
+            answer: Answer = await self._circuit.call_async(guarded)
+        except _OutageError as outage:
+            return outage.answer
+        except CircuitBreakerError as tripped:  # this very call tripped it
+            if isinstance(tripped.__cause__, _OutageError):
+                return tripped.__cause__.answer
+            raise (tripped.__cause__ or tripped) from None
+        return answer
+
+    def state_change(self, breaker: Any, old: Any, new: Any) -> None:
+        """aiobreaker's callback. Late failures of calls from before it opened do not push the probe out."""
+        if old.state is new.state:
+            return
+        if new.state.name == BreakerState.OPEN:
+            self._reopens_at = self._clock() + self._reset_after
+        log.warning("breaker %s: %s -> %s", self.name, old.state.name, new.state.name)
+        if self._on_change is not None:
+            self._on_change(self.name, BreakerState(new.state.name))
+
+
+class Named(Protocol):
+    """What a chain must know of a provider."""
+
+    name: str
+
+
+P = TypeVar("P", bound=Named)
+
+
+class Chained(msgspec.Struct, frozen=True, kw_only=True):
+    """What a chain came to. `answer` None: no provider was available, nothing was tried; ask again in `retry_in`."""
+
+    answer: Answer | None = None
+    provider: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    retry_in: float | None = None
+
+
+class ProviderChain(Generic[P]):
+    """A channel's providers in order of preference, each behind its breaker.
+
+    `clock` gives the time that attempts are recorded with; `least` is the number of seconds that must be left for
+    another provider to be worth trying.
+    """
+
+    def __init__(
+        self,
+        providers: Sequence[P],
+        breakers: Mapping[str, Breaker],
+        *,
+        clock: Callable[[], datetime],
+        least: float = 1.0,
+        grace: float = 1.0,
+    ) -> None:
+        self.providers = tuple(providers)
+        self.breakers = {provider.name: breakers[provider.name] for provider in providers}
+        self._clock = clock
+        self._least = least
+        self._grace = grace
+
+    async def call(
+        self,
+        do: Callable[[P, float], Awaitable[Answer]],
+        deadline: float,
+        *,
+        number: int,
+        device_id: str | None = None,
+    ) -> Chained:
+        """Call the first provider that is available; fail over while it is sure that nothing was sent.
+
+        Only an outage leads to the next provider: PERMANENT and a recipient's TRANSIENT would be the same there, and
+        UNKNOWN may have been sent. Each provider is called once at most, so the attempts differ in `provider`. All of
+        it ends within `deadline` seconds; a provider that overruns its share by the grace period counts as UNKNOWN.
+        """
+        ends_at = time.monotonic() + deadline
+        last = Chained(retry_in=min((breaker.retry_in() for breaker in self.breakers.values()), default=None))
+        for provider in self.providers:
+            left = ends_at - time.monotonic()
+            if last.answer is not None and left < self._least:
+                break
+            attempt = await self._attempt(provider, do, left, number, device_id)
+            if attempt is None:
+                continue
+            answer, record = attempt
+            last = Chained(answer=answer, provider=provider.name, attempts=(*last.attempts, record))
+            if answer.outcome is not Outcome.TRANSIENT or not self.breakers[provider.name].is_outage(answer):
+                break
+        return last
+
+    async def _attempt(
+        self, provider: P, do: Callable[[P, float], Awaitable[Answer]], left: float, number: int, device_id: str | None
+    ) -> tuple[Answer, Attempt] | None:
+        started_at, started = self._clock(), time.monotonic()
+        try:
+            answer = await self.breakers[provider.name].call(lambda: self._guarded(provider, do, left))
+        except BreakerOpenError:
+            return None
+        return answer, Attempt(
+            number=number,
+            provider=provider.name,
+            outcome=answer.outcome,
+            started_at=started_at,
+            duration_ms=round((time.monotonic() - started) * 1000),
+            device_id=device_id,
+            code=answer.code,
+            detail=answer.detail,
+        )
+
+    async def _guarded(self, provider: P, do: Callable[[P, float], Awaitable[Answer]], left: float) -> Answer:
+        """A provider that breaks its promises may have sent the notification all the same."""
+        try:
+            async with asyncio.timeout(left + self._grace):
+                return await do(provider, left)
+        except Exception:
+            log.exception("provider %s failed in a way of its own", provider.name)
+            detail = "The provider's adapter failed before it had an answer."
+            return Answer(outcome=Outcome.UNKNOWN, code="internal_error", detail=detail)
