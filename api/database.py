@@ -5,9 +5,10 @@ service's `tables.py` use the transaction by themselves.
 """
 
 import asyncio
+import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tortoise.backends.base.client import BaseDBAsyncClient, TransactionalDBClient, TransactionContext
 from tortoise.backends.base.config_generator import expand_db_url
+from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.context import TortoiseContext, set_global_context
 from tortoise.exceptions import ConfigurationError as TortoiseConfigurationError
 from tortoise.exceptions import IntegrityError, OperationalError
@@ -27,7 +29,17 @@ from api.database_errors import Collision, translated
 from domain.concurrency import backoff, shielded
 from domain.errors import ConfigurationError, DatabaseUnavailable
 
-__all__ = ["Collision", "Database", "Databases", "IntegrityError", "OperationalError", "Tx", "parse_time"]
+__all__ = [
+    "Collision",
+    "Database",
+    "Databases",
+    "IntegrityError",
+    "OperationalError",
+    "Tx",
+    "among",
+    "listed",
+    "parse_time",
+]
 
 Dialect = Literal["sqlite", "postgres"]
 Row = dict[str, Any]
@@ -59,6 +71,18 @@ def parse_time(value: str | datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def among(dialect: Dialect, column: str, placeholder: str) -> str:
+    """SQL for "this column has one of these values"; give the values as one parameter, made by `listed`."""
+    if dialect == "postgres":
+        return f"{column} = any({placeholder})"
+    return f"{column} in (select value from json_each({placeholder}))"
+
+
+def listed(dialect: Dialect, values: Iterable[str]) -> list[str] | str:
+    """A list of texts as one parameter, for `among`."""
+    return list(values) if dialect == "postgres" else json.dumps(list(values))
+
+
 class Tx:
     """A transaction under way. Ends with the unit of work that it was handed to."""
 
@@ -88,31 +112,26 @@ class Database:
     def __init__(self, name: str, dialect: Dialect, context: TortoiseContext, size: int, patience: float) -> None:
         self.name = name
         self.dialect: Dialect = dialect
-        self._context = context
+        self._context, self._alias = context, _alias(name, dialect)
         self._size, self._patience = size, patience
         # The pool itself waits for ever for a free connection; so nobody asks it for one that is not free.
         self._slots = asyncio.Semaphore(size)
         self._closed = False
 
-    @property
-    def now(self) -> str:
-        """SQL for the database's clock, in the form in which times are stored."""
-        if self.dialect == "postgres":
-            return "now()"
-        return "(strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000+00:00')"
-
     def db_time(self, moment: datetime) -> datetime | str:
-        """A time as a parameter: SQLite stores text that sorts by time."""
+        """A time as a parameter: SQLite stores text that sorts by time, as the models write it too."""
         if self.dialect == "postgres":
             return moment
-        return moment.astimezone(UTC).isoformat(timespec="microseconds")
+        return moment.astimezone(UTC).isoformat(" ", "microseconds")
 
     async def query(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
         """Run one statement by itself and answer its rows; committed when it returns."""
         await self._take_slot()
         try:
             with translated(self.name):
-                return await self._client().execute_query_dict(_for(self.dialect, sql), list(params))
+                client = self._client()
+                await _connect_sqlite(client)
+                return await client.execute_query_dict(_for(self.dialect, sql), list(params))
         finally:
             self._slots.release()
 
@@ -133,12 +152,16 @@ class Database:
         """Bring the tables up to date; waits with back-off for a database that is away. May run in many processes."""
         async for attempt in backoff():
             try:
-                return await self.unit(self._migrate)
+                await self.unit(self._migrate)
             except DatabaseUnavailable as error:
                 log.warning("waiting for the %s database (attempt %d): %s", self.name, attempt, error)
+            else:
+                return
 
     async def drain(self) -> None:
         """Refuse new work and wait for what is under way, for at most the time a caller would wait."""
+        if self._closed:
+            return
         self._closed = True
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
@@ -158,14 +181,15 @@ class Database:
             raise DatabaseUnavailable(f"The {self.name} database is busy: no connection became free.") from error
 
     def _client(self) -> BaseDBAsyncClient:
-        return self._context.connections.get(self.name)
+        return self._context.connections.get(self._alias)
 
     async def _transaction(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         # This task is ours alone, so the context is entered for it and never left.
         self._context.__enter__()
-        transaction = in_transaction(self.name)
+        transaction = in_transaction(self._alias)
         try:
             with translated(self.name):
+                await _connect_sqlite(self._client())
                 client = await _begin(transaction)
             try:
                 result = await work(Tx(self.name, self.dialect, client))
@@ -182,7 +206,7 @@ class Database:
     async def _roll_back(self, transaction: TransactionContext, error: BaseException) -> None:
         try:
             await transaction.__aexit__(type(error), error, error.__traceback__)
-        except Exception as failure:  # noqa: BLE001 - what matters is why it is rolled back
+        except Exception as failure:
             log.debug("rolling back on the %s database failed: %r", self.name, failure)
 
     async def _migrate(self, tx: Tx) -> None:
@@ -190,10 +214,10 @@ class Database:
             # Concurrent migrations crash each other; the lock goes with the transaction.
             await tx.query(f"select pg_advisory_xact_lock({_MIGRATION_LOCK})")
         client = self._client()  # the transaction's, in this task
-        executor = MigrationExecutor(client, {self.name: _app(self.name)})
+        executor = MigrationExecutor(client, {self.name: _app(self.name, self.dialect)})
         # The executor looks at this table before it makes it, which would abort the transaction.
         await executor.recorder.ensure_schema(_WithinTransaction(executor))
-        executor.recorder.ensure_schema = _nothing  # type: ignore[method-assign]
+        setattr(executor.recorder, "ensure_schema", _nothing)  # noqa: B010 - once is enough
         await executor.migrate([MigrationTarget(app_label=self.name, name="__latest__")], direction="forward")
 
 
@@ -221,8 +245,11 @@ class Databases:
         """
         dialects = {name: _dialect(name, url) for name, url in urls.items()}
         config = {
-            "connections": {name: _connection(name, url, pool_size, command_timeout) for name, url in urls.items()},
-            "apps": {name: _app(name) for name in urls},
+            "connections": {
+                _alias(name, dialects[name]): _connection(name, url, pool_size, command_timeout)
+                for name, url in urls.items()
+            },
+            "apps": {name: _app(name, dialect) for name, dialect in dialects.items()},
         }
         context = TortoiseContext()
         with context:
@@ -268,6 +295,16 @@ async def _nothing(_: object) -> None:
     return None
 
 
+async def _connect_sqlite(client: BaseDBAsyncClient) -> None:
+    # Left to itself, Tortoise keeps its lock for ever when the file cannot be opened.
+    if isinstance(client, SqliteClient) and client._connection is None:
+        try:
+            await client.create_connection(with_db=True)
+        except BaseException:
+            await client.close()
+            raise
+
+
 async def _begin(transaction: TransactionContext) -> TransactionalDBClient:
     try:
         return await transaction.__aenter__()
@@ -282,10 +319,15 @@ async def _begin(transaction: TransactionContext) -> TransactionalDBClient:
         raise
 
 
-def _app(name: str) -> dict[str, Any]:
+def _alias(name: str, dialect: Dialect) -> str:
+    # Tortoise remembers statements by the connection's name for as long as the process lives.
+    return f"{name}_{dialect}"
+
+
+def _app(name: str, dialect: Dialect) -> dict[str, Any]:
     return {
         "models": [f"api.{name}.tables"],
-        "default_connection": name,
+        "default_connection": _alias(name, dialect),
         "migrations": f"api.{name}.migrations",
     }
 
@@ -316,4 +358,3 @@ def _connection(name: str, url: str, pool_size: int, command_timeout: float) -> 
 @lru_cache(maxsize=1024)
 def _for(dialect: Dialect, sql: str) -> str:
     return sql if dialect == "postgres" else _PLACEHOLDER.sub(r"?\1", sql)
-

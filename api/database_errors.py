@@ -16,17 +16,28 @@ _AWAY = (
     asyncpg.InsufficientResourcesError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby that is not yet the primary
+    asyncpg.InternalClientError,  # out of step: the connection was cut off between two messages
     OSError,  # TimeoutError and ConnectionError are OSErrors
 )
 _AWAY_IF_IT_SAYS = (
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
     OperationalError,
     TransactionManagementError,
     sqlite3.OperationalError,
     ValueError,  # aiosqlite
 )
-_SAYS_AWAY = ("is locked", "is busy", "disk", "unable to open", "readonly", "closed", "closing", "no active connection")
+_SAYS_AWAY = (
+    "is locked",
+    "is busy",
+    "disk",
+    "unable to open",
+    "read-only",
+    "readonly",
+    "closed",
+    "closing",
+    "released",
+    "no active",
+)
 
 
 class Collision(DatabaseUnavailable):

@@ -64,21 +64,25 @@ class Tasks:
 
     async def cancel(self) -> None:
         """Cancel all and wait until they are gone. May be called twice."""
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        tasks = self._others()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def drain(self, seconds: float) -> bool:
-        """Wait for all to end by themselves; then cancel what is left. Whether nothing had to be cancelled."""
-        pending = {task for task in self._tasks if task is not asyncio.current_task()}
-        if pending:
-            _, pending = await asyncio.wait(pending, timeout=seconds)
+        """Wait up to `seconds` for all to end by themselves; then cancel. Whether nothing had to be cancelled."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while (pending := self._others()) and (left := until - clock()) > 0:
+            await asyncio.wait(pending, timeout=left)  # what they start in the meantime is waited for too
         await self.cancel()
         return not pending
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+    def _others(self) -> list[asyncio.Task[Any]]:
+        return [task for task in self._tasks if task is not asyncio.current_task()]
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
@@ -134,8 +138,10 @@ class Batcher(Generic[Item, Result]):
         return await future
 
     async def drain(self, seconds: float = 10.0) -> None:
-        """Wait until nothing is in flight."""
+        """Wait up to `seconds` until nothing is in flight. Callers that are not answered by then are cancelled."""
         await self._tasks.drain(seconds)
+        while self._waiting:
+            self._waiting.popleft()[1].cancel()
 
     async def _run(self) -> None:
         try:
@@ -149,20 +155,27 @@ class Batcher(Generic[Item, Result]):
 
     async def _one_batch(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
-        if not batch:
-            return
         try:
-            results = await self._work([item for item, _ in batch])
-        except Exception as error:
-            results = [error] * len(batch)
+            results = await self._results([item for item, _ in batch])
         except asyncio.CancelledError:
             for _, future in batch:
                 future.cancel()
             raise
         for (_, future), result in zip(batch, results, strict=True):
-            if future.done():
+            if future.done():  # its caller was cancelled
                 continue
             if isinstance(result, Exception):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+
+    async def _results(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
+        """One for each item, whatever `work` does: a caller without an answer would wait for ever."""
+        try:
+            results = await self._work(items)
+        except Exception as error:
+            return [error] * len(items)
+        if len(results) != len(items):
+            broken = RuntimeError(f"{self._name} answered {len(results)} results for {len(items)} items")
+            return [broken] * len(items)
+        return results

@@ -38,17 +38,18 @@ class HandBack(msgspec.Struct, frozen=True):
 class DatabaseClock:
     """The database's clock as a worker sees it: the time of its claim plus what its own monotonic clock counted.
 
-    So a worker whose wall clock is wrong by an hour still decides and reports rightly.
+    So a worker whose wall clock is wrong by an hour still decides and reports rightly. `asked_at` is what `monotonic`
+    said before the claim was asked for: however long the worker was held up since, no lease looks longer than it is.
     """
 
-    def __init__(self, claimed_at: datetime, monotonic: Callable[[], float]) -> None:
+    def __init__(self, claimed_at: datetime, asked_at: float, monotonic: Callable[[], float]) -> None:
         self._claimed_at = claimed_at
+        self._asked_at = asked_at
         self._monotonic = monotonic
-        self._start = monotonic()
 
     def now(self) -> datetime:
-        """UTC, within the time that the claim's answer took to arrive."""
-        return self._claimed_at + timedelta(seconds=self._monotonic() - self._start)
+        """UTC; ahead of the database by at most the time that the claim took, and never behind it."""
+        return self._claimed_at + timedelta(seconds=self._monotonic() - self._asked_at)
 
 
 async def deliver(
@@ -76,13 +77,18 @@ def decide_not_to_send(claim: Claim, policy: RetryPolicy, now: datetime) -> Stat
     """The change that ends a notification without a call, or None to go on."""
     if claim.deliver_by is not None and now >= claim.deliver_by:
         return _change(claim, Status.EXPIRED, now, reason="It could not be sent before deliver_by.")
-    if claim.uncertain and policy.after_unknown is AfterUnknown.HOLD:
+    if _is_held(claim, policy):
         reason = "An earlier attempt may have reached the recipient; it is held instead of being sent twice."
         return _change(claim, Status.FAILED, now, reason=reason, detail={"code": "outcome_unknown"})
     if claim.attempts_used >= policy.max_attempts:
         reason = f"All {policy.max_attempts} attempts are used up."
         return _change(claim, Status.FAILED, now, reason=reason, detail={"code": "attempts_used_up"})
     return None
+
+
+def _is_held(claim: Claim, policy: RetryPolicy) -> bool:
+    """Whoever replays a held notification accepts that it may be sent twice: a replay starts at 0 attempts used."""
+    return claim.uncertain and claim.attempts_used > 0 and policy.after_unknown is AfterUnknown.HOLD
 
 
 def sending(claim: Claim, at: datetime) -> StatusChanged:

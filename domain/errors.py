@@ -1,25 +1,25 @@
 """One tree of errors. Each knows its code, its HTTP status and whether trying again can help.
 
-    HeliographError
-    |- RequestError             the caller can mend it
-    |  |- ValidationFailed     names every field that is wrong
-    |  |- NotFound
-    |  |- Conflict             the same request_id with another input, or a name that is taken
-    |  |- TooLate              the delivery has gone too far
-    |  |- Unauthenticated      no credentials, or bad ones
-    |  |- Forbidden            good credentials, not enough of them
-    |  |- RateLimited          says when to come back
-    |  '- CursorExpired        the status log no longer (or not yet) has that position
-    |- Unavailable              something that we need is away; trying again can help
-    |  |- DatabaseUnavailable
-    |  |- BrokerUnavailable
-    |  '- UpstreamUnavailable  another of our services
-    |- UnreadableMessage        a queue held something that is no message of ours
-    |- TemplateError            a template that cannot be compiled or rendered
-    |  |- TemplateSyntaxError
-    |  |- UndefinedVariable
-    |  '- TemplateLimitExceeded
-    '- ConfigurationError       the start stops with one line that names the setting
+HeliographError
+|- RequestError             the caller can mend it
+|  |- ValidationFailed     names every field that is wrong
+|  |- NotFound
+|  |- Conflict             the same request_id with another input, or a name that is taken
+|  |- TooLate              the delivery has gone too far
+|  |- Unauthenticated      no credentials, or bad ones
+|  |- Forbidden            good credentials, not enough of them
+|  |- RateLimited          says when to come back
+|  '- CursorExpired        the status log no longer (or not yet) has that position
+|- Unavailable              something that we need is away; trying again can help
+|  |- DatabaseUnavailable
+|  |- BrokerUnavailable
+|  '- UpstreamUnavailable  another of our services
+|- UnreadableMessage        a queue held something that is no message of ours
+|- TemplateError            a template that cannot be compiled or rendered
+|  |- TemplateSyntaxError
+|  |- UndefinedVariable
+|  '- TemplateLimitExceeded
+'- ConfigurationError       the start stops with one line that names the setting
 """
 
 from collections.abc import Sequence

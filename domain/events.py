@@ -98,14 +98,15 @@ def encode(message: DeliveryRequested | StatusReport | Sequence[StatusChanged]) 
 def decode_delivery(body: bytes) -> DeliveryRequested:
     """Read a delivery message; raises `UnreadableMessage` with the reason."""
     message = _decode(_delivery, body)
-    if not 1 <= len(message.items) <= MAX_DELIVERIES:
-        raise UnreadableMessage(f"A delivery message holds 1 to {MAX_DELIVERIES} items, not {len(message.items)}.")
+    _require_size("delivery", "items", len(message.items), MAX_DELIVERIES)
     return message
 
 
 def decode_report(body: bytes) -> StatusReport:
     """Read a status message; raises `UnreadableMessage` with the reason."""
-    return _decode(_report, body)
+    message = _decode(_report, body)
+    _require_size("status", "changes", len(message.changes), MAX_CHANGES)
+    return message
 
 
 def decode_changes(body: bytes | str) -> list[StatusChanged]:
@@ -116,8 +117,13 @@ def decode_changes(body: bytes | str) -> list[StatusChanged]:
 def _decode(decoder: msgspec.json.Decoder[_M], body: bytes) -> _M:
     try:
         message = decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableMessage(str(error)) from error
     if message.version != VERSION:
         raise UnreadableMessage(f"Version {message.version} is not known here; this is version {VERSION}.")
     return message
+
+
+def _require_size(kind: str, what: str, size: int, limit: int) -> None:
+    if not 1 <= size <= limit:
+        raise UnreadableMessage(f"A {kind} message holds 1 to {limit} {what}, not {size}.")

@@ -75,6 +75,8 @@ FACTS = frozenset({S.SENT, S.DELIVERED, S.BOUNCED})
 FINAL = frozenset({S.SENT, S.DELIVERED, S.BOUNCED, S.FAILED, S.SKIPPED, S.CANCELLED, S.EXPIRED})
 CLAIMED_ONLY = frozenset({S.SENDING, S.RETRYING, S.FAILED, S.EXPIRED, S.SKIPPED, S.SCHEDULED})
 """What only the holder of the claim may say (rule R4)."""
+BEFORE_QUEUED = frozenset({S.SCHEDULED, S.ACCEPTED, S.RETRYING})
+"""What waits for its time; publishing it makes it QUEUED (rule R5)."""
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     S.SCHEDULED: frozenset({S.QUEUED, S.SENDING, S.CANCELLED, S.EXPIRED, S.SKIPPED, S.FAILED}) | FACTS,

@@ -412,7 +412,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender(Protocol):
-    """A channel's way out: renders, picks the provider, calls it. Never raises for a recipient's or provider's fault."""
+    """A channel's way out: renders, picks the provider, calls it. Never raises for somebody else's fault."""
 
     async def send(self, claim: Claim, deadline: float) -> Delivered:
         """One delivery attempt within `deadline` seconds."""

@@ -13,7 +13,9 @@ from domain.notification import Channel
 
 MAX_ADDRESS = 254
 MAX_LOCAL_PART = 64
-_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+)*")
+_LOCAL = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+)*"
+)
 _LABEL = re.compile(r"[A-Za-z0-9\u0080-\U0010ffff]([A-Za-z0-9\u0080-\U0010ffff-]{0,61}[A-Za-z0-9\u0080-\U0010ffff])?")
 _TOKEN = re.compile(r"[A-Za-z0-9_:.\-/+=%~]{8,4096}")
 
@@ -65,6 +67,8 @@ def email_problem(address: str) -> str | None:
     local, at, domain = address.rpartition("@")
     if not at or not local or not domain:
         return "is not an email address"
+    if not address.isprintable():  # controls, invisible characters, odd spaces and halves of surrogate pairs
+        return "has a character that an address cannot have"
     if len(local) > MAX_LOCAL_PART:
         return f"has more than {MAX_LOCAL_PART} characters before the @"
     if not _LOCAL.fullmatch(local):

@@ -5,9 +5,8 @@ crash; when it raises, nothing was stored. It asks the User and Template service
 recipient which channels to use, pins the template version and locale, and hands one order to the store.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -16,7 +15,7 @@ from domain.ids import NOTIFICATION, REQUEST, new_id
 from domain.notification import Channel, Status
 from domain.ports import Pinned, Recipients, Templates
 from domain.recipient import Device, Recipient, may_contact, reachable
-from domain.submission import CLOCK_TOLERANCE, RecipientRef, Submission, shape_problems
+from domain.submission import CLOCK_TOLERANCE, UNENCODABLE, RecipientRef, Submission, shape_problems
 from domain.template import Content, Renderer, TemplateLocale, TemplateVersion, missing
 from domain.views import Draft, Order, Receipt
 
@@ -65,7 +64,7 @@ async def send(submission: Submission, ports: SendPorts) -> Receipt:
 def _encodable(submission: Submission) -> bool:
     try:
         msgspec.json.encode(submission)
-    except (UnicodeEncodeError, ValueError, TypeError, RecursionError):
+    except UNENCODABLE:
         return False
     return True
 
@@ -123,7 +122,7 @@ async def _template_version(submission: Submission, templates: Templates) -> Tem
 async def _recipients(submission: Submission, recipients: Recipients) -> list[Recipient]:
     """Who the references mean, in order. Unknown users are all named."""
     ids = list({ref.user_id for ref in submission.recipients if ref.user_id is not None})
-    known: Mapping[str, Recipient] = await recipients.lookup(ids) if ids else {}
+    known = await recipients.lookup(ids) if ids else {}
     problems = [
         FieldProblem((*submission.path_of(index), "user_id"), "not_found", f"There is no user {ref.user_id!r}.")
         for index, ref in enumerate(submission.recipients)
@@ -142,20 +141,9 @@ def _direct(ref: RecipientRef) -> Recipient:
 
 
 def offered(part: TemplateLocale | Content) -> list[Channel]:
-    """The channels that this body has something to say on."""
-    channels = []
-    if part.subject is not None and (part.html is not None or part.text is not None):
-        channels.append(Channel.EMAIL)
-    if part.title is not None:
-        channels.append(Channel.PUSH)
-    return channels
-
-
-def body_for(part: TemplateLocale | Content, channel: Channel) -> Content:
-    """What of it is used on one channel."""
-    if channel is Channel.EMAIL:
-        return Content(subject=part.subject, html=part.html, text=part.text)
-    return Content(title=part.title, body=part.body)
+    """The channels that this body has something to say on, in their usual order."""
+    channels = part.channels()
+    return [channel for channel in Channel if channel in channels]
 
 
 class _Drafting:
@@ -224,7 +212,12 @@ class _Drafting:
         return list(self._submission.channels)
 
     def _check_variables(
-        self, index: int, ref: RecipientRef, part: TemplateLocale | Content, pinned: Pinned | None, channels: list[Channel]
+        self,
+        index: int,
+        ref: RecipientRef,
+        part: TemplateLocale | Content,
+        pinned: Pinned | None,
+        channels: list[Channel],
     ) -> None:
         needed: frozenset[str] = frozenset()
         for channel in channels:
@@ -240,7 +233,7 @@ class _Drafting:
 
     def _required(self, part: TemplateLocale | Content, channel: Channel) -> frozenset[str]:
         try:
-            return self._renderer.required(body_for(part, channel))
+            return self._renderer.required(part, channels=(channel,))
         except TemplateSyntaxError as error:
             self._add(("content",), "syntax", error.message)
         except TemplateError as error:

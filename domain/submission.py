@@ -15,7 +15,7 @@ from domain.errors import FieldProblem
 from domain.notification import Channel, Priority
 from domain.ports import PushOptions
 from domain.recipient import email_problem, token_problem
-from domain.template import Content
+from domain.template import Content, locale_problem
 
 MAX_RECIPIENTS = 1000
 MAX_VARIABLES_BYTES = 64 * 1024
@@ -23,9 +23,13 @@ MAX_METADATA_BYTES = 16 * 1024
 MAX_CONTENT_CHARACTERS = 512 * 1024
 MAX_SUBJECT_CHARACTERS = 998
 MAX_NAME_CHARACTERS = 200
+MAX_URL_CHARACTERS = 2048
+MAX_PUSH_BYTES = 4 * 1024
 MAX_AHEAD = timedelta(days=366)
 CLOCK_TOLERANCE = timedelta(seconds=2)
 DEFAULT_CATEGORY = "general"
+UNENCODABLE = (UnicodeEncodeError, ValueError, TypeError, OverflowError, RecursionError)
+"""What encoding a value as JSON may raise: a lone surrogate, a number that is too large, nesting that is too deep."""
 
 
 class RecipientRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +139,8 @@ def _body_problems(submission: Submission) -> Iterator[FieldProblem]:
         yield from _text_problems(("template", "key"), template.key, MAX_NAME_CHARACTERS)
         if template.version is not None and template.version < 1:
             yield _problem(("template", "version"), "range", "counts from 1")
+        if template.locale is not None and (problem := locale_problem(template.locale)):
+            yield _problem(("template", "locale"), "locale", problem)
     if content is not None:
         yield from _content_problems(content)
 
@@ -172,12 +178,15 @@ def _push_problems(push: PushOptions | None) -> Iterator[FieldProblem]:
         url = getattr(push, name)
         if url is not None and not url.startswith(("https://", "http://")):
             yield _problem(("push", name), "url", "takes an http or https URL")
-        yield from _text_problems(("push", name), url, 2048)
+        yield from _text_problems(("push", name), url, MAX_URL_CHARACTERS)
+    for name in ("sound", "collapse_key"):
+        yield from _text_problems(("push", name), getattr(push, name), MAX_NAME_CHARACTERS)
     if push.ttl_seconds is not None and not 0 <= push.ttl_seconds <= 28 * 24 * 3600:
         yield _problem(("push", "ttl_seconds"), "range", "takes 0 to 28 days, in seconds")
     if push.badge is not None and not 0 <= push.badge <= 99_999:
         yield _problem(("push", "badge"), "range", "takes 0 to 99,999")
-    yield from _payload_problems(("push", "data"), push.data, 4096)
+    yield from _payload_problems(("push", "data"), push.data, MAX_PUSH_BYTES)
+    yield from _payload_problems(("push", "actions"), push.actions, MAX_PUSH_BYTES)
 
 
 def _text_problems(path: tuple[str, ...], value: str | None, limit: int) -> Iterator[FieldProblem]:
@@ -196,12 +205,13 @@ def _payload_problems(path: tuple[str, ...], value: Any, limit: int) -> Iterator
         return
     try:
         size = len(msgspec.json.encode(value))
-    except (UnicodeEncodeError, ValueError, TypeError, RecursionError):
+        storable = size > limit or _all_storable(value)
+    except UNENCODABLE:
         yield _problem(path, "characters", "holds something that JSON text cannot hold")
         return
     if size > limit:
         yield _problem(path, "size", f"is larger than {limit // 1024} kB")
-    elif not _all_storable(value):
+    elif not storable:
         yield _problem(path, "characters", "holds a NUL or half of a surrogate pair")
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 
 from domain.events import StatusChanged
-from domain.notification import CLAIMED_ONLY, FACTS, FINAL, TRANSITIONS, Progress, Status
+from domain.notification import BEFORE_QUEUED, CLAIMED_ONLY, FACTS, FINAL, TRANSITIONS, Progress, Status
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ def _refusal(row: Progress, change: StatusChanged) -> str | None:
         return "an attempt is under way or its outcome is unknown"
     if change.status in TRANSITIONS[row.status]:
         return None
-    if row.status in (Status.ACCEPTED, Status.SCHEDULED) and change.status in TRANSITIONS[Status.QUEUED]:
+    if row.status in BEFORE_QUEUED and change.status in TRANSITIONS[Status.QUEUED]:
         return None
     return f"{row.status} is not followed by {change.status}"
 
@@ -94,7 +94,7 @@ def _queued_refusal(row: Progress, change: StatusChanged) -> str | None:
     """Rules R5 and R9: QUEUED speaks of the attempt that it was published for, and FAILED is left by replay only."""
     if change.replay:
         return None if row.status is Status.FAILED else f"{row.status} is not replayed"
-    if row.status not in (Status.ACCEPTED, Status.SCHEDULED, Status.RETRYING):
+    if row.status not in BEFORE_QUEUED:
         return f"{row.status} is not followed by QUEUED"
     if row.token is not None:
         return "it is claimed already"

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from domain.events import Attempt
 from domain.notification import FINAL, Channel, Priority, Status
 from domain.ports import Pinned, PushOptions
 from domain.recipient import Recipient

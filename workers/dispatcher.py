@@ -9,19 +9,18 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import groupby
 
 from domain.concurrency import Tasks, backoff
 from domain.errors import Unavailable
 from domain.events import MAX_CHANGES, MAX_DELIVERIES, DeliveryItem, DeliveryRequested, StatusChanged
-from domain.notification import Channel, Status
+from domain.notification import BEFORE_QUEUED, Channel, Status
 from domain.ports import Broker, Due, Outbox, Publication
 from workers.broker.topology import queue_of
 from workers.messages import delivery_publication, report_publications
 
 log = logging.getLogger(__name__)
-
-BEFORE_QUEUED = (Status.ACCEPTED, Status.SCHEDULED, Status.RETRYING)
 
 
 class Dispatcher:
@@ -49,14 +48,14 @@ class Dispatcher:
         self._window = window
         self._room = dict.fromkeys(Channel, 0)
         self._nudged = {channel: asyncio.Event() for channel in Channel}
-        self._check_wiped = {channel: True for channel in Channel}
+        self._check_wiped = dict.fromkeys(Channel, True)
         self._tasks = Tasks()
         broker.on_connected(self._connected)
 
     def start(self) -> None:
         """Run until `stop`."""
         for channel in Channel:
-            _ = self._tasks.supervise(f"dispatcher:{channel.routing_key}", lambda channel=channel: self._run(channel))
+            _ = self._tasks.supervise(f"dispatcher:{channel.routing_key}", partial(self._run, channel))
 
     async def stop(self) -> None:
         """Stop taking. What was taken and not published comes back by its clock."""
@@ -68,7 +67,7 @@ class Dispatcher:
             event.set()
 
     def _connected(self) -> None:
-        self._check_wiped = {channel: True for channel in Channel}
+        self._check_wiped = dict.fromkeys(Channel, True)
         self.nudge()
 
     async def _run(self, channel: Channel) -> None:

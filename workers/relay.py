@@ -6,8 +6,11 @@ keeps what nobody could read: the messages of `failed.queue` become dead letters
 """
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -16,13 +19,17 @@ from domain.concurrency import Batcher, Tasks, backoff
 from domain.doorbell import encode_head, encode_rows
 from domain.errors import Unavailable, UnreadableMessage
 from domain.events import DELIVERY_FAILED, StatusChanged, decode_report
-from domain.ports import Bell, Broker, DeadMessage, Received, Recorded, StatusLog, StatusStore
+from domain.ports import Bell, Broker, DeadMessage, Message, Received, Recorded, StatusLog, StatusStore
 from workers.broker.topology import FAILED_QUEUE, HEADER_ORIGINAL_QUEUE, HEADER_REASON, STATUS_QUEUE
 
 log = logging.getLogger(__name__)
 
 MESSAGES_A_BATCH = 50
 GATHER = 0.003
+LONGEST_MESSAGE_ID = 128
+LONGEST_QUEUE_NAME = 80
+
+T = TypeVar("T")
 
 
 class Relay:
@@ -65,30 +72,28 @@ class Relay:
                 _ = self._messages.start("relay:message", self._handle(received, report.changes))
 
     async def _handle(self, received: Received, changes: Sequence[StatusChanged]) -> None:
-        await self._batches.submit(changes)
-        await received.ack()
+        try:
+            await self._batches.submit(changes)
+            await received.ack()
+        except Exception as error:
+            # The rows bring their outcomes again; here nothing may stay unsettled, or the queue stands still.
+            log.exception("a report of %d changes could not be recorded", len(changes))
+            await received.reject(f"It could not be recorded: {type(error).__name__}")
 
     async def _record(self, batch: Sequence[Sequence[StatusChanged]]) -> Sequence[None]:
         changes = [change for part in batch for change in part]
-        async for attempt in backoff(first=0.1, limit=5.0):
-            try:
-                self._announce(await self._store.record(changes))
-                break
-            except Unavailable as error:
-                log.warning("the relay waits for the database (attempt %d): %s", attempt, error)
-            except Exception:
-                log.exception("a batch of %d changes was refused; each is tried alone", len(changes))
-                await self._record_each(changes)
-                break
+        try:
+            self._announce(await _patiently(lambda: self._store.record(changes)))
+        except Exception:
+            log.exception("a batch of %d changes was refused; each is tried alone", len(changes))
+            await self._record_each(changes)
         return [None] * len(batch)
 
     async def _record_each(self, changes: Sequence[StatusChanged]) -> None:
         """A bad change is set aside as a dead letter and the rest is recorded."""
         for change in changes:
             try:
-                self._announce(await self._store.record([change]))
-            except Unavailable:
-                raise
+                self._announce(await _patiently(partial(self._store.record, [change])))
             except Exception as error:
                 letter = DeadMessage(
                     message_id=f"{change.notification_id}:{change.attempt}:{change.status}",
@@ -96,7 +101,7 @@ class Relay:
                     reason=f"It could not be recorded: {type(error).__name__}",
                     body=msgspec.json.encode(change),
                 )
-                await self._store.record_dead_letter(letter)
+                await _patiently(partial(self._store.record_dead_letter, letter))
 
     def _announce(self, recorded: Recorded) -> None:
         if recorded.rows:
@@ -114,19 +119,36 @@ class Relay:
     async def _keep(self, received: Received) -> None:
         message = received.message
         letter = DeadMessage(
-            message_id=message.message_id,
-            queue=message.headers.get(HEADER_ORIGINAL_QUEUE, FAILED_QUEUE),
+            message_id=_identity(message),
+            queue=message.headers.get(HEADER_ORIGINAL_QUEUE, FAILED_QUEUE)[:LONGEST_QUEUE_NAME],
             reason=message.headers.get(HEADER_REASON, "it was dead-lettered by the broker"),
             body=message.body,
         )
-        async for attempt in backoff(first=0.1, limit=5.0):
-            try:
-                return await self._store.record_dead_letter(letter)
-            except Unavailable as error:
-                log.warning("a dead letter waits for the database (attempt %d): %s", attempt, error)
+        try:
+            await _patiently(lambda: self._store.record_dead_letter(letter))
+        except Exception:
+            # This is the last stop: what cannot even be kept must not come back for ever.
+            log.exception("a dead letter of %d bytes from %s cannot be kept", len(letter.body), letter.queue)
 
     async def _beat(self) -> None:
         """A lost tail is seen by comparing: the heartbeat carries the last position."""
         while True:
             self._bell.ring(STATUS_CHANNEL, encode_head(await self._log.head()))
             await asyncio.sleep(self._heartbeat)
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Do it again for as long as the database is away; every other error passes."""
+    async for attempt in backoff(first=0.1, limit=5.0):
+        try:
+            return await work()
+        except Unavailable as error:
+            log.warning("the relay waits for the database (attempt %d): %s", attempt, error)
+    raise AssertionError("unreachable: backoff never ends")
+
+
+def _identity(message: Message) -> str:
+    """What tells this message from others; a stranger may have left the id out, or written a novel."""
+    if 0 < len(message.message_id) <= LONGEST_MESSAGE_ID:
+        return message.message_id
+    return hashlib.sha256(message.message_id.encode() + b"\0" + message.body).hexdigest()

@@ -173,7 +173,7 @@ class Chained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderChain(Generic[P]):
-    """A channel's providers in order of preference, each behind its breaker.
+    """A channel's providers in order of preference (at least one), each behind its breaker.
 
     `clock` gives the time that attempts are recorded with; `least` is the number of seconds that must be left for
     another provider to be worth trying.
@@ -188,6 +188,8 @@ class ProviderChain(Generic[P]):
         least: float = 1.0,
         grace: float = 1.0,
     ) -> None:
+        if not providers:
+            raise ValueError("A chain needs a provider.")
         self.providers = tuple(providers)
         self.breakers = {provider.name: breakers[provider.name] for provider in providers}
         self._clock = clock
@@ -209,10 +211,10 @@ class ProviderChain(Generic[P]):
         it ends within `deadline` seconds; a provider that overruns its share by the grace period counts as UNKNOWN.
         """
         ends_at = time.monotonic() + deadline
-        last = Chained(retry_in=min((breaker.retry_in() for breaker in self.breakers.values()), default=None))
+        last = Chained()
         for provider in self.providers:
             left = ends_at - time.monotonic()
-            if last.answer is not None and left < self._least:
+            if left <= 0 or (last.answer is not None and left < self._least):
                 break
             attempt = await self._attempt(provider, do, left, number, device_id)
             if attempt is None:
@@ -221,7 +223,11 @@ class ProviderChain(Generic[P]):
             last = Chained(answer=answer, provider=provider.name, attempts=(*last.attempts, record))
             if answer.outcome is not Outcome.TRANSIENT or not self.breakers[provider.name].is_outage(answer):
                 break
-        return last
+        return last if last.answer is not None else Chained(retry_in=self.retry_in())
+
+    def retry_in(self) -> float:
+        """Seconds until some provider is available; 0 if one is now."""
+        return min(breaker.retry_in() for breaker in self.breakers.values())
 
     async def _attempt(
         self, provider: P, do: Callable[[P, float], Awaitable[Answer]], left: float, number: int, device_id: str | None

@@ -8,9 +8,9 @@ import msgspec
 
 from api.database import Database, parse_time
 from api.gateway.dialect import Dialect, as_set, dialect_of
-from api.gateway.rows import content_of, pinned_of, push_of, recipient_of, to_text, variables_of
+from api.gateway.rows import content_of, maybe_time, pinned_of, push_of, recipient_of, to_text, variables_of
 from domain.events import DeliveryItem
-from domain.ids import ATTEMPT_TOKEN, new_id
+from domain.ids import CLAIM, new_id
 from domain.notification import Channel, Priority, Status
 from domain.ports import Claim, PushOptions, Settlement
 from domain.template import Content
@@ -35,7 +35,7 @@ class SqlClaims:
         self._shared: OrderedDict[str, Shared] = OrderedDict()
 
     async def claim(self, items: Sequence[DeliveryItem], lease: float) -> list[Claim]:
-        wanted = [{"id": item.id, "attempt": item.attempt, "token": new_id(ATTEMPT_TOKEN)} for item in items]
+        wanted = [{"id": item.id, "attempt": item.attempt, "token": new_id(CLAIM)} for item in items]
         rows = await self._database.query(self._sql.claim, [as_set(wanted), float(lease)])
         shared = await self._shared_of({row["request"] for row in rows})
         return [_claim_of(row, shared[row["request"]]) for row in rows]
@@ -65,16 +65,14 @@ class SqlClaims:
 
 
 def _claim_of(row: Mapping[str, Any], shared: Shared) -> Claim:
-    claimed_at, lease_until = parse_time(row["claimed_at"]), parse_time(row["next_at"])
-    assert claimed_at is not None and lease_until is not None, "the claim has just set them"
     own = variables_of(row["variables"])
     return Claim(
         id=row["id"],
         token=row["token"],
         attempt=row["attempt"],
         attempts_used=row["attempts_used"],
-        claimed_at=claimed_at,
-        lease_until=lease_until,
+        claimed_at=parse_time(row["claimed_at"]),
+        lease_until=parse_time(row["next_at"]),
         channel=Channel(row["channel"]),
         category=row["category"],
         priority=Priority.of_rank(row["priority"]),
@@ -84,7 +82,7 @@ def _claim_of(row: Mapping[str, Any], shared: Shared) -> Claim:
         content=shared.content,
         variables={**shared.variables, **own} if own else shared.variables,
         push=shared.push,
-        deliver_by=parse_time(row["deliver_by"]),
+        deliver_by=maybe_time(row["deliver_by"]),
         uncertain=bool(row["uncertain"]),
         request_id=row["request_id"],
         correlation_id=row["correlation_id"],

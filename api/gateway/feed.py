@@ -91,11 +91,11 @@ class Follower:
         await self._tasks.cancel()
 
     async def check_cursor(self, after: int) -> None:
-        """Raises `CursorExpired` when the log does not go on from `after`."""
+        """Raises `CursorExpired` when the log does not go on from `after`. A database that is away is waited for."""
         if after < self.horizon:
             raise CursorExpired(f"The status log no longer holds what followed position {after}.")
         # Another gateway may be ahead of us: only the database knows the head.
-        if after > self._position and after > await self._log.head():
+        if after > self._position and after > await self._patiently(self._log.head):
             raise CursorExpired(f"The status log has no position {after} yet.")
 
     def subscribe(self, where: LogFilter, after: int | None = None) -> AsyncGenerator[LogRow, None]:

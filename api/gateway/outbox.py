@@ -53,8 +53,6 @@ class SqlOutbox:
 
 
 def _due_of(row: Mapping[str, Any]) -> Due:
-    written, taken_at = parse_time(row["next_at"]), parse_time(row["taken_at"])
-    assert written is not None and taken_at is not None, "the statement has just set them"
     return Due(
         id=row["id"],
         channel=Channel(row["channel"]),
@@ -63,8 +61,8 @@ def _due_of(row: Mapping[str, Any]) -> Due:
         status=Status(row["status"]),
         revoked=bool(row["revoked"]),
         settled=settled_of(row["settled"]),
-        taken_at=taken_at,
-        written=written,
+        taken_at=parse_time(row["taken_at"]),
+        written=parse_time(row["next_at"]),
         correlation_id=row["correlation_id"],
         traceparent=row["traceparent"],
     )
@@ -75,7 +73,7 @@ class _Statements:
 
     def __init__(self, sql: Dialect) -> None:
         revoked = "(token IS NOT NULL AND settled IS NULL)"
-        change = f"""
+        change = """
             UPDATE notifications SET
                 token = CASE WHEN due.settled IS NULL THEN NULL ELSE notifications.token END,
                 attempts_used = notifications.attempts_used + CASE WHEN due.revoked THEN 1 ELSE 0 END,
@@ -89,7 +87,7 @@ class _Statements:
                     ORDER BY next_at LIMIT $2 {sql.skip_locked}) AS row
                 LIMIT $2),
             noted AS ({self._insert_revoked(sql, "due WHERE revoked")})
-            {change}, next_at = {sql.after(f"CAST($3 AS double precision) * {sql.power_of_two(f'least(notifications.drives, {MAX_DOUBLINGS})')}")}
+            {change}, next_at = {self._moved_out(sql, "$3", "least")}
             FROM due WHERE notifications.id = due.id
             RETURNING notifications.id, notifications.attempt, due.settled, due.revoked, notifications.next_at,
                 channel, priority, status, correlation_id, traceparent, {sql.now} AS taken_at"""
@@ -97,11 +95,11 @@ class _Statements:
             SELECT id, attempt, settled, {revoked} AS revoked FROM notifications
             WHERE channel = $1 AND next_at <= {sql.now} ORDER BY priority, next_at LIMIT $2"""
         due = sql.recordset("$1", {"id": "text", "attempt": "int", "settled": "text", "revoked": "boolean"})
-        doubled = sql.power_of_two(f"min(notifications.drives, {MAX_DOUBLINGS})")
         self.write = f"""
-            WITH due AS {due} {change}, next_at = {sql.after(f"CAST($2 AS double precision) * {doubled}")}
+            WITH due AS {due} {change}, next_at = {self._moved_out(sql, "$2", "min")}
             FROM due WHERE notifications.id = due.id
-            RETURNING id, attempt, next_at, channel, priority, status, correlation_id, traceparent, {sql.now} AS taken_at"""
+            RETURNING id, attempt, next_at, channel, priority, status, correlation_id, traceparent,
+                {sql.now} AS taken_at"""
         self.note_revoked = self._insert_revoked(sql, f"{due} AS due WHERE true")
         taken = sql.recordset("$1", {"id": "text", "written": "timestamptz"})
         self.give_back = f"""
@@ -118,6 +116,12 @@ class _Statements:
         return f"""
             UPDATE notifications SET next_at = {self._sql.now}, drives = 0
             WHERE channel = $1 AND next_at > {self._sql.now} AND {out} RETURNING id"""
+
+    @staticmethod
+    def _moved_out(sql: Dialect, redrive: str, least: str) -> str:
+        """The clock after a publication: `redrive` seconds, doubled with each one that nobody claimed."""
+        doublings = sql.power_of_two(f"{least}(notifications.drives, {MAX_DOUBLINGS})")
+        return sql.after(f"CAST({redrive} AS double precision) * {doublings}")
 
     @staticmethod
     def _insert_revoked(sql: Dialect, source: str) -> str:

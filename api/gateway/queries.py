@@ -91,7 +91,11 @@ class Queries:
 
     async def timeline(self, ids: Iterable[str], after_sequence: int = 0) -> dict[str, list[LogRow]]:
         """The status log of each notification, in order of sequence."""
-        rows = await LogEntry.filter(notification_id__in=list(ids), sequence__gt=after_sequence).order_by("position").values()
+        rows = (
+            await LogEntry.filter(notification_id__in=list(ids), sequence__gt=after_sequence)
+            .order_by("position")
+            .values()
+        )
         grouped: dict[str, list[LogRow]] = {}
         for row in rows:
             grouped.setdefault(row["notification_id"], []).append(log_row_of(row))
@@ -142,13 +146,11 @@ def _known(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _request_view(row: Mapping[str, Any], counts: dict[Status, int]) -> RequestView:
-    created_at = parse_time(row["created_at"])
-    assert created_at is not None, "the column is not null"
     return RequestView(
         id=row["id"],
         request_id=row["request_id"],
         correlation_id=row["correlation_id"],
         total=row["total"],
         counts=counts,
-        created_at=created_at,
+        created_at=parse_time(row["created_at"]),
     )

@@ -14,9 +14,10 @@ import msgspec
 
 from api.database import Database, Tx, parse_time
 from api.gateway.dialect import Dialect, as_set, dialect_of, stamp
-from api.gateway.queries import Queries
 from api.gateway.logwriter import LogWriter
+from api.gateway.queries import Queries
 from api.gateway.rows import to_text
+from api.gateway.units import again
 from domain.concurrency import Batcher
 from domain.errors import Conflict, Unavailable
 from domain.notification import Status
@@ -72,7 +73,7 @@ class SqlRequests:
 
     async def _commit(self, orders: Sequence[Order]) -> dict[str, Receipt | Exception]:
         """One transaction for all; answers by order id."""
-        stored, entries = await self._database.unit(lambda tx: self._store(tx, orders))
+        stored, entries = await again(self._database, lambda tx: self._store(tx, orders))
         self._announce(entries)
         answers: dict[str, Receipt | Exception] = {}
         for order in orders:
@@ -100,7 +101,9 @@ class SqlRequests:
         accepted = [order for order in orders if rows[order.client, order.request_id]["id"] == order.id]
         if not accepted:
             return rows, []
-        return rows, await self._store_notifications(tx, accepted, rows[accepted[0].client, accepted[0].request_id]["at"])
+        return rows, await self._store_notifications(
+            tx, accepted, rows[accepted[0].client, accepted[0].request_id]["at"]
+        )
 
     async def _store_notifications(self, tx: Tx, orders: Sequence[Order], now: datetime) -> list[LogRow]:
         pairs = [(order, draft) for order in orders for draft in order.drafts]
@@ -259,7 +262,8 @@ class _Statements:
         keys = sql.recordset("$1", {"client": "text", "request_id": "text"})
         self.find = f"""
             SELECT requests.id, requests.client, requests.request_id, fingerprint, created_at
-            FROM requests JOIN {keys} AS item ON requests.client = item.client AND requests.request_id = item.request_id"""
+            FROM requests JOIN {keys} AS item
+                ON requests.client = item.client AND requests.request_id = item.request_id"""
         notifications = ", ".join(_NOTIFICATION_COLUMNS)
         self.insert_notifications = f"""
             INSERT INTO notifications ({notifications}) SELECT {notifications}

@@ -1,6 +1,7 @@
 """From database rows to what the domain knows, and back: the one place that knows which column holds which JSON."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -24,6 +25,11 @@ PROGRESS_COLUMNS = (
     "id, status, sequence, attempt, attempts_used, next_at, token, settled IS NOT NULL AS settled, uncertain,"
     " possible_duplicate, provider, provider_message_id, reason, deliver_by"
 )
+
+
+def maybe_time(value: str | datetime | None) -> datetime | None:
+    """A time from a column that may be null."""
+    return None if value is None else parse_time(value)
 
 
 def to_text(value: Any) -> str | None:
@@ -64,7 +70,7 @@ def progress_of(row: Mapping[str, Any]) -> Progress:
         sequence=row["sequence"],
         attempt=row["attempt"],
         attempts_used=row["attempts_used"],
-        next_at=parse_time(row["next_at"]),
+        next_at=maybe_time(row["next_at"]),
         token=row["token"],
         settled=bool(row["settled"]),
         uncertain=bool(row["uncertain"]),
@@ -72,14 +78,12 @@ def progress_of(row: Mapping[str, Any]) -> Progress:
         provider=row["provider"],
         provider_message_id=row["provider_message_id"],
         reason=row["reason"],
-        deliver_by=parse_time(row["deliver_by"]),
+        deliver_by=maybe_time(row["deliver_by"]),
     )
 
 
 def log_row_of(row: Mapping[str, Any]) -> LogRow:
     """Read a row of the status log."""
-    occurred_at, recorded_at = parse_time(row["occurred_at"]), parse_time(row["recorded_at"])
-    assert occurred_at is not None and recorded_at is not None, "the columns are not null"
     return LogRow(
         position=row["position"],
         sequence=row["sequence"],
@@ -96,16 +100,14 @@ def log_row_of(row: Mapping[str, Any]) -> LogRow:
         attempt=row["attempt"],
         provider=row["provider"],
         detail=variables_of(row["detail"]) or None,
-        occurred_at=occurred_at,
-        recorded_at=recorded_at,
+        occurred_at=parse_time(row["occurred_at"]),
+        recorded_at=parse_time(row["recorded_at"]),
         correlation_id=row["correlation_id"],
     )
 
 
 def notification_of(row: Mapping[str, Any], metadata: str | None) -> NotificationView:
     """Read a notification with its request's metadata."""
-    created_at, updated_at = parse_time(row["created_at"]), parse_time(row["updated_at"])
-    assert created_at is not None and updated_at is not None, "the columns are not null"
     return NotificationView(
         id=row["id"],
         request=row["request"],
@@ -123,27 +125,25 @@ def notification_of(row: Mapping[str, Any], metadata: str | None) -> Notificatio
         provider_message_id=row["provider_message_id"],
         possible_duplicate=bool(row["possible_duplicate"]),
         metadata=None if metadata is None else msgspec.json.decode(metadata),
-        created_at=created_at,
-        send_at=parse_time(row["send_at"]),
-        deliver_by=parse_time(row["deliver_by"]),
-        updated_at=updated_at,
+        created_at=parse_time(row["created_at"]),
+        send_at=maybe_time(row["send_at"]),
+        deliver_by=maybe_time(row["deliver_by"]),
+        updated_at=parse_time(row["updated_at"]),
     )
 
 
 def attempt_of(row: Mapping[str, Any]) -> Attempt:
     """Read a row of the attempts table."""
-    started_at = parse_time(row["started_at"])
-    assert started_at is not None, "the column is not null"
     return Attempt(
         number=row["number"],
         provider=row["provider"],
         outcome=Outcome(row["outcome"]),
-        started_at=started_at,
+        started_at=parse_time(row["started_at"]),
         duration_ms=row["duration_ms"],
         device_id=row["device_id"] or None,
         code=row["code"],
         detail=row["detail"],
-        retry_at=parse_time(row["retry_at"]),
+        retry_at=maybe_time(row["retry_at"]),
     )
 
 

@@ -1,13 +1,15 @@
 """The status log: `record`, the one door through which a status changes (rule R6), and the readers' side of it."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from api.database import Database, Tx, parse_time
 from api.gateway.dialect import Dialect, as_set, dialect_of, stamp
 from api.gateway.logwriter import LogWriter
 from api.gateway.rows import PROGRESS_COLUMNS, log_row_of, progress_of, to_text
+from api.gateway.units import again
 from domain.events import MAX_CHANGES, Attempt, StatusChanged
 from domain.ids import DEAD_LETTER, new_id
 from domain.notification import Channel, Progress, Status
@@ -27,7 +29,7 @@ class SqlStatusStore:
         recorded = Recorded([], [])
         for start in range(0, len(changes), 2 * MAX_CHANGES):
             part = changes[start : start + 2 * MAX_CHANGES]
-            done = await self._database.unit(lambda tx, part=part: self._record(tx, part))
+            done = await again(self._database, partial(self._record, changes=part))
             recorded.rows.extend(done.rows)
             recorded.ignored.extend(done.ignored)
         return recorded
@@ -47,11 +49,13 @@ class SqlStatusStore:
         """Lock the rows in id order, decide, write them; then the counter, last of all, and the log."""
         ids = sorted({change.notification_id for change in changes})
         found = await tx.query(self._sql.lock_rows, [as_set({"id": id} for id in ids)])
-        now = (parse_time(found[0]["now"]) if found else None) or datetime.min
+        now = parse_time(found[0]["now"]) if found else datetime.now(UTC)
         rows = {row["id"]: row for row in found}
         tracked = track_all({id: progress_of(row) for id, row in rows.items()}, changes, now)
         await self._write_rows(tx, tracked, now)
-        await self._write_attempts(tx, [change for change in changes if change.attempts and change.notification_id in rows])
+        await self._write_attempts(
+            tx, [change for change in changes if change.attempts and change.notification_id in rows]
+        )
         await self._write_dead_letters(tx, tracked, rows)
         written = await self._append(tx, tracked.entries, rows, now)
         return Recorded(written, [(one.change, one.why) for one in tracked.ignored])
@@ -65,7 +69,9 @@ class SqlStatusStore:
 
     async def _write_attempts(self, tx: Tx, changes: Sequence[StatusChanged]) -> None:
         rows = {
-            (change.notification_id, attempt.number, attempt.device_id, attempt.provider): _attempt_columns(change, attempt)
+            (change.notification_id, attempt.number, attempt.device_id, attempt.provider): _attempt_columns(
+                change, attempt
+            )
             for change in changes
             for attempt in change.attempts
         }

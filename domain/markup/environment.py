@@ -6,9 +6,8 @@ source, block nesting, loop iterations, output, local names, the result of every
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import wraps
-from io import StringIO
 from time import monotonic
 from typing import Any
 
@@ -67,12 +66,12 @@ class Context(RenderContext):
         self.check_time(token)
         return super().filter(name, token)
 
-    def loop(
-        self, namespace: Mapping[str, object], forloop: ForLoop | TableRow
-    ) -> AbstractContextManager[RenderContext]:
+    @contextmanager
+    def loop(self, namespace: Mapping[str, object], forloop: ForLoop | TableRow) -> Iterator[RenderContext]:
         """Enter a loop whose every iteration looks at the clock."""
         forloop.it = self._timed(forloop.it)
-        return super().loop(namespace, forloop)
+        with super().loop(namespace, forloop) as context:
+            yield context
 
     def _timed(self, items: Iterator[Any]) -> Iterator[Any]:
         for item in items:
@@ -93,7 +92,7 @@ class LimitedTemplate(BoundTemplate):
     def render_mapping(self, variables: Mapping[str, Any]) -> str:
         """Render without copying `variables`."""
         context = self.context_class(self, globals=variables)
-        buffer: StringIO = LimitedStringIO(limit=MAX_OUTPUT)
+        buffer = LimitedStringIO(limit=MAX_OUTPUT)
         self.render_with_context(context, buffer)
         return buffer.getvalue()
 

@@ -48,7 +48,7 @@ class Compiler:
             raise TemplateLimitExceeded(f"{error.message}.") from error
         except LiquidError as error:
             raise _syntax_error(error, source) from error
-        assert isinstance(template, LimitedTemplate)  # noqa: S101 - template_class says so
+        assert isinstance(template, LimitedTemplate)
         _check_filters(template, source)
         return CompiledText(source, template, html)
 

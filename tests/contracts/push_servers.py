@@ -95,7 +95,7 @@ async def served(app: Starlette) -> AsyncIterator[LocalServer]:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what other tasks bring about."""
     async with asyncio.timeout(DEADLINE):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
 
 

@@ -1,15 +1,24 @@
 """What every broker promises, asked of both adapters."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import pytest
 
 from domain.errors import BrokerUnavailable
-from domain.notification import Channel
-from domain.ports import Broker, Message, Publication, QueueDepth, Received
+from domain.ports import Broker, Message, Publication, QueueDepth
+from tests.contracts.brokers import (
+    PATIENCE,
+    bodies,
+    emails,
+    message,
+    receive,
+    statuses,
+    until_consumers,
+    until_depth,
+)
 from workers.broker import topology
 from workers.broker.memory import MemoryBroker
 from workers.broker.rabbitmq import RabbitBroker
@@ -22,8 +31,6 @@ from workers.broker.topology import (
     PUSH_QUEUE,
     STATUS_QUEUE,
 )
-
-PATIENCE = 30.0
 
 
 @pytest.fixture(params=["memory", "rabbitmq"])
@@ -40,42 +47,6 @@ async def broker(new_broker: Broker) -> AsyncIterator[Broker]:
         await new_broker.connect()
     yield new_broker
     await new_broker.close()
-
-
-def message(body: str = "{}", **fields: object) -> Message:
-    defaults = {"type": "test", "message_id": uuid4().hex}
-    return Message(body=body.encode(), **(defaults | fields))  # type: ignore[arg-type]
-
-
-def emails(*bodies: str) -> list[Publication]:
-    return [Publication(EXCHANGE_NOTIFICATIONS, Channel.EMAIL.routing_key, message(body)) for body in bodies]
-
-
-def statuses(*bodies: str) -> list[Publication]:
-    return [Publication(EXCHANGE_STATUS, "status.changed", message(body)) for body in bodies]
-
-
-async def receive(source: AsyncIterator[Received], count: int) -> list[Received]:
-    """The next `count` messages; fails when they do not come."""
-    async with asyncio.timeout(PATIENCE):
-        return [await anext(source) for _ in range(count)]
-
-
-def bodies(received: list[Received]) -> list[str]:
-    return [each.message.body.decode() for each in received]
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not await condition():
-            await asyncio.sleep(0.01)
-
-
-async def until_depth(broker: Broker, queue: str, messages: int) -> None:
-    async def reached() -> bool:
-        return (await broker.depth(queue)).messages == messages
-
-    await until(reached)
 
 
 # -------------------------------------------------------------------------------------------------------- routing
@@ -343,13 +314,6 @@ async def test_the_status_queue_has_one_consumer_at_a_time_and_the_next_one_goes
     assert bodies(taken) == numbers
 
 
-async def until_consumers(broker: Broker, queue: str, count: int) -> None:
-    async def reached() -> bool:
-        return (await broker.depth(queue)).consumers == count
-
-    await until(reached)
-
-
 async def test_depth_counts_what_waits_and_who_consumes(broker: Broker) -> None:
     await broker.publish(emails("1", "2", "3"))
     assert await broker.depth(EMAIL_QUEUE) == QueueDepth(messages=3, consumers=0)
@@ -418,39 +382,3 @@ async def test_closing_ends_the_consumers_and_keeps_the_messages(new_broker: Bro
     async with new_broker.consume(EMAIL_QUEUE, 1) as source:
         assert bodies(await receive(source, 1)) == ["1"]
     await new_broker.close()
-
-
-# ----------------------------------------------------------------------------------------- the memory broker alone
-
-
-async def test_a_full_queue_in_memory_takes_nothing_more() -> None:
-    broker = MemoryBroker(max_length=2)
-    await broker.connect()
-
-    with pytest.raises(BrokerUnavailable):
-        await broker.publish(emails("1", "2", "3"))
-
-    assert (await broker.depth(EMAIL_QUEUE)).messages == 2
-    await broker.publish(statuses("another queue has room"))
-
-
-async def test_a_consumer_in_memory_that_never_waits_lets_others_run() -> None:
-    broker = MemoryBroker()
-    await broker.connect()
-    await broker.publish(emails("1"))
-    turns = 0
-
-    async def forever() -> None:
-        async with broker.consume(PUSH_QUEUE, 1) as source:
-            await broker.publish([Publication(EXCHANGE_NOTIFICATIONS, "push", message())])
-            async for received in source:
-                await received.ack()
-                await broker.publish([Publication(EXCHANGE_NOTIFICATIONS, "push", message())])
-
-    task = asyncio.ensure_future(forever())
-    while turns < 100:
-        await asyncio.sleep(0)
-        turns += 1
-    task.cancel()
-    await asyncio.wait([task])
-    assert turns == 100

@@ -10,7 +10,6 @@ import pytest
 
 from domain.errors import ConfigurationError
 from domain.notification import Outcome
-from domain.ports import PushProvider
 from tests.contracts.push_servers import DEADLINE, OK, SHORT, canned, push, raw_server
 from workers.push.fcm import FcmProvider
 from workers.sandbox.fcm import FcmEndpoint
@@ -29,11 +28,6 @@ async def provider(endpoint: FcmEndpoint) -> AsyncIterator[FcmProvider]:
     fcm = FcmProvider(None, "demo", url=endpoint.url)
     yield fcm
     await fcm.close()
-
-
-def test_it_is_a_push_provider(provider: FcmProvider) -> None:
-    port: PushProvider = provider
-    assert port.name == "fcm"
 
 
 async def test_accepted_with_the_providers_message_id(provider: FcmProvider, endpoint: FcmEndpoint) -> None:

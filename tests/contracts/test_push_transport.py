@@ -10,7 +10,7 @@ import pytest
 from domain.notification import Outcome
 from tests.contracts.push_servers import DEADLINE, OK, canned, push, raw_server, self_signed, until
 from workers.push.fcm import FcmProvider
-from workers.push.transport import HttpPool, NoAnswer, NotSent
+from workers.push.transport import HttpPool, NoAnswerError, NotSentError
 
 CHUNKED = b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{"name":\r\n8\r\n"p/m/1"}\r\n0\r\n\r\n'
 
@@ -73,13 +73,24 @@ async def test_a_connection_that_the_server_closed_while_it_was_idle_is_replaced
         pool.close()
 
 
+async def test_without_time_left_nothing_is_written() -> None:
+    async with raw_server(canned(OK)) as server:
+        pool = HttpPool(server.url)
+        await pool.post("/", {}, b"{}", DEADLINE)  # from now on a connection waits to be used
+        with pytest.raises(NotSentError):
+            await pool.post("/", {}, b"{}", 0.0)
+        assert (await pool.post("/", {}, b"{}", DEADLINE)).status == 200
+        assert server.requests == 2
+        pool.close()
+
+
 async def test_closing_fails_the_calls_under_way() -> None:
     async with raw_server(canned(b"")) as server:
         pool = HttpPool(server.url)
         call = asyncio.create_task(pool.post("/", {}, b"{}", DEADLINE))
         await until(lambda: server.requests == 1)
         pool.close()
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoAnswerError):
             await call
 
 
@@ -90,7 +101,7 @@ async def test_tls_is_verified(tmp_path: Path) -> None:
     async with raw_server(canned(OK), tls=serving) as server:
         url = f"https://localhost:{urlsplit(server.url).port}"
         stranger = HttpPool(url)
-        with pytest.raises(NotSent):
+        with pytest.raises(NotSentError):
             await stranger.post("/", {}, b"{}", DEADLINE)
         assert server.requests == 0
         trusting = HttpPool(url, tls=ssl.create_default_context(cafile=certificate))

@@ -1,0 +1,1 @@
+"""What happens when servers die, freeze or lose things."""

@@ -21,7 +21,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--fsync", action="store_true", help="PostgreSQL commits to the disk, as in production")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
+        signal.signal(number, _interrupt)
     postgres, redis, rabbitmq = PostgresServer(fsync=arguments.fsync), RedisServer(), RabbitMQServer()
     servers: list[ServerProcess] = [postgres, redis, rabbitmq]
     with ExitStack() as stack:

@@ -47,7 +47,7 @@ def mail(**changes: Any) -> OutgoingEmail:
 
 
 def parsed(message: bytes) -> EmailMessage:
-    return cast(EmailMessage, BytesParser(policy=policy.default).parsebytes(message))
+    return BytesParser(policy=policy.default).parsebytes(message)
 
 
 def only_address(message: EmailMessage, field: str) -> Any:

@@ -9,7 +9,7 @@ from domain.notification import Outcome
 from domain.ports import Answer, OutgoingPush, PushAction, PushOptions
 from domain.recipient import Device
 from workers.push.fcm_answer import QUOTA_PAUSE, answer_of
-from workers.push.fcm_message import MAX_TTL, PayloadTooLarge, encode
+from workers.push.fcm_message import MAX_TTL, PayloadTooLargeError, encode
 from workers.push.transport import Reply
 
 NOW = 1_700_000_000.0
@@ -130,7 +130,7 @@ def test_four_kilobytes_of_utf8_is_the_limit() -> None:
 def _fits(outgoing: OutgoingPush) -> bool:
     try:
         encode(outgoing, NOW)
-    except PayloadTooLarge:
+    except PayloadTooLargeError:
         return False
     return True
 

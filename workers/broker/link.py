@@ -7,7 +7,7 @@ deleted. A link is opened whole (topology included), used, and thrown away whole
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
@@ -20,6 +20,11 @@ from workers.broker import topology
 if TYPE_CHECKING:
     import aiormq
     from aio_pika.abc import AbstractChannel, AbstractConnection
+
+GRACE_SECONDS = 1.0
+"""How long a deleted queue stays deleted before we declare it again. RabbitMQ needs up to a tenth of a second to tell
+the consumers of a quorum queue; one that was not told by then takes the new queue for the old one and is deaf for ever.
+"""
 
 _HEARTBEAT = 10
 _OPEN_SECONDS = 10.0
@@ -54,7 +59,7 @@ class Link:
     def __init__(self) -> None:
         self.lost = asyncio.Event()
         self.publishing: aiormq.Channel
-        self._stack = AsyncExitStack()
+        self._connections: list[AbstractConnection] = []
         self._publisher: AbstractConnection
         self._consumer: AbstractConnection
 
@@ -72,9 +77,8 @@ class Link:
 
     async def close(self) -> None:
         """Let go of both connections; what was not settled goes back to its queue. May be called twice."""
-        with suppress(BrokerUnavailable):
-            async with reaching("close the connections", _CLOSE_SECONDS):
-                await self._stack.aclose()
+        # At once, so that a server that froze is waited for once.
+        await asyncio.gather(*(_close(connection) for connection in self._connections))
 
     async def declare(self) -> None:
         """Make sure that the topology stands: cheap, and harmless when it does."""
@@ -105,9 +109,7 @@ class Link:
         try:
             yield channel
         finally:
-            with suppress(BrokerUnavailable):
-                async with reaching("close a channel", _CLOSE_SECONDS):
-                    await channel.close()
+            await _close(channel)
 
     async def _open(self, url: str, name: str) -> None:
         self._publisher = await self._connect(url, f"{name} (publish)")
@@ -125,12 +127,18 @@ class Link:
         connection: AbstractConnection = await aio_pika.connect(
             url, client_properties={"connection_name": name}, **options
         )
-        self._stack.push_async_callback(connection.close)
+        self._connections.append(connection)
         connection.close_callbacks.add(self._on_closed)
         return connection
 
     def _on_closed(self, *_: object) -> None:
         self.lost.set()
+
+
+async def _close(thing: "AbstractConnection | AbstractChannel") -> None:
+    with suppress(BrokerUnavailable):
+        async with reaching("say goodbye", _CLOSE_SECONDS):
+            await thing.close()
 
 
 def whereabouts(url: str) -> str:

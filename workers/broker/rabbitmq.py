@@ -14,7 +14,7 @@ from domain.concurrency import Tasks, backoff, shielded
 from domain.errors import BrokerUnavailable
 from domain.ports import Callback, Message, Publication, QueueDepth, Received
 from workers.broker import topology
-from workers.broker.link import Link, reaching, whereabouts
+from workers.broker.link import GRACE_SECONDS, Link, reaching, whereabouts
 
 if TYPE_CHECKING:
     import aiormq.abc
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CALL_SECONDS = 10.0
+_REJECT_ATTEMPTS = 3
+_PAUSE_SECONDS = 0.2
 _BROKERS_OWN = ("x-first-death-", "x-last-death-")
 
 
@@ -41,6 +43,7 @@ class RabbitBroker:
         self._callbacks: list[Callback] = []
         self._keeper = Tasks()
         self._consumers = Tasks()
+        self._mending = Tasks()
         self._link: Link | None = None
         self._linked = asyncio.Event()
 
@@ -53,6 +56,7 @@ class RabbitBroker:
     async def close(self) -> None:
         """Ends all consumers and both connections. May be called twice."""
         await self._consumers.cancel()
+        await self._mending.cancel()
         await self._keeper.cancel()
 
     async def publish(self, publications: Sequence[Publication], deadline: float = 10.0) -> None:
@@ -63,8 +67,8 @@ class RabbitBroker:
             # Tasks start, and locks are granted, in the order of creation: the messages leave in order.
             answers = await asyncio.gather(*(self._send(link, each) for each in publications), return_exceptions=True)
             failures = [answer for answer in answers if isinstance(answer, BaseException)]
-            if any(isinstance(failure, PublishError) for failure in failures):
-                await link.declare()  # a queue was deleted: stand it up for the next attempt
+        if any(isinstance(failure, PublishError) for failure in failures):
+            self._mend(link)
         if failures:
             raise BrokerUnavailable(f"{len(failures)} of {len(answers)} messages not taken: {failures[0]!r}")
 
@@ -118,6 +122,17 @@ class RabbitBroker:
                 wait=False,  # for the confirm we wait, not for the socket as well
             )
 
+    def _mend(self, link: Link) -> None:
+        """Somebody deleted a queue: declare it again, for a later attempt."""
+        if not len(self._mending):
+            _ = self._mending.start("declare the topology", self._declare_later(link))
+
+    async def _declare_later(self, link: Link) -> None:
+        await asyncio.sleep(GRACE_SECONDS)
+        with suppress(BrokerUnavailable):
+            async with reaching("declare the topology", _CALL_SECONDS):
+                await link.declare()
+
     async def _stay_connected(self) -> None:
         while True:
             self._link = await self._open_link()
@@ -132,6 +147,7 @@ class RabbitBroker:
                 link, self._link = self._link, None
                 self._linked.clear()
                 await link.close()
+            await asyncio.sleep(_PAUSE_SECONDS)  # a connection that drops as soon as it stands must not spin
 
     async def _open_link(self) -> Link:
         async for attempt in backoff():
@@ -186,7 +202,9 @@ class _Consumer(AsyncIterator[Received]):
                 ended = await self._begin(link, channel)
                 begun = True
                 await ended.wait()
-                log.info("the consumer of %s was interrupted", self._queue)
+            if not link.lost.is_set():
+                log.warning("RabbitMQ cancelled the consumer of %s; it starts again", self._queue)
+                await asyncio.sleep(GRACE_SECONDS)
         except BrokerUnavailable as error:
             log.warning("cannot consume %s: %s", self._queue, error)
         # Of a channel that is gone nothing can be settled any more; all of it comes again.
@@ -253,13 +271,23 @@ class _Delivery:
 
     async def _move(self, reason: str) -> None:
         """Published first and acknowledged afterwards: rather twice than never."""
-        try:
-            await self._broker.publish([topology.rejected(self.message, self._queue, reason)])
-        except BrokerUnavailable as error:
-            log.warning("a message of %s could not be moved to %s: %s", self._queue, topology.FAILED_QUEUE, error)
-            await self._requeue()
-        else:
+        if await self._published(topology.rejected(self.message, self._queue, reason)):
             await self._ack()
+        else:
+            await self._requeue()
+
+    async def _published(self, publication: Publication) -> bool:
+        """Not at the first refusal back to the queue: it would come again at once, and be refused again."""
+        async for attempt in backoff(first=GRACE_SECONDS):
+            try:
+                await self._broker.publish([publication])
+            except BrokerUnavailable as error:
+                log.warning("a message of %s could not go to %s: %s", self._queue, topology.FAILED_QUEUE, error)
+                if attempt == _REJECT_ATTEMPTS or not self._broker.available:
+                    break
+            else:
+                return True
+        return False
 
     @property
     def _tag(self) -> int:

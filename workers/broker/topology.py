@@ -46,6 +46,12 @@ class Exchange(msgspec.Struct, frozen=True):
     name: str
     kind: Literal["direct", "topic"]
 
+    def admits(self, pattern: str, routing_key: str) -> bool:
+        """Whether a binding with `pattern` lets a message with this routing key through."""
+        if self.kind == "direct":
+            return pattern == routing_key
+        return _matches(pattern.split("."), routing_key.split("."))
+
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """Where messages wait. With `single_active_consumer` one consumer gets all of them and the others stand by."""
@@ -102,7 +108,7 @@ BINDINGS = (
     Binding(EXCHANGE_STATUS, "#", STATUS_QUEUE),
 )
 
-_KINDS = {exchange.name: exchange.kind for exchange in EXCHANGES}
+_BY_NAME = {exchange.name: exchange for exchange in EXCHANGES}
 
 
 def queue_of(channel: Channel) -> str:
@@ -115,7 +121,7 @@ def route(exchange: str, routing_key: str) -> list[str]:
     return [
         binding.queue
         for binding in BINDINGS
-        if binding.exchange == exchange and _admits(_KINDS[exchange], binding.key, routing_key)
+        if binding.exchange == exchange and _BY_NAME[exchange].admits(binding.key, routing_key)
     ]
 
 
@@ -126,12 +132,6 @@ def rejected(message: Message, queue: str, reason: str) -> Publication:
     """
     headers = message.headers | {HEADER_REASON: reason[:_LONGEST_REASON], HEADER_ORIGINAL_QUEUE: queue}
     return Publication(EXCHANGE_NOTIFICATIONS, FAILED_KEY, msgspec.structs.replace(message, headers=headers))
-
-
-def _admits(kind: str, pattern: str, routing_key: str) -> bool:
-    if kind == "direct":
-        return pattern == routing_key
-    return _matches(pattern.split("."), routing_key.split("."))
 
 
 def _matches(pattern: list[str], words: list[str]) -> bool:

@@ -15,7 +15,7 @@ from domain.notification import Outcome
 from domain.ports import Answer, OutgoingEmail
 from workers.email.headers import wire_address
 from workers.email.mime import build, for_data, needs_smtputf8
-from workers.email.smtp_connection import Connection, DisconnectedError, Reply
+from workers.email.smtp_connection import Connection, DisconnectedError, MalformedReplyError, Reply
 
 _SERVICE_CLOSING = 421
 _OUR_TROUBLE = frozenset({503, 530, 534, 535, 538})  # commands out of order; a login or encryption that is missing
@@ -81,7 +81,10 @@ class Delivery:
         self._undecided = True
         connection.send(self._envelope.message)
         reply = await self._heard(connection)
-        connection.clean = reply.code // 100 != 3
+        if reply.code < 400 and reply.code // 100 != _WANTED[Stage.CONTENT]:
+            self._undecided = True
+            raise MalformedReplyError
+        connection.clean = True
         return self._judged(Stage.CONTENT, reply)
 
     def broken_off(self, code: str, sentence: str) -> Answer:
@@ -147,8 +150,8 @@ class Delivery:
 def _outcome(stage: Stage, code: int, *, international: bool) -> Outcome:
     """What a reply comes to. A sender that is refused is our configuration's fault and must not burn the mail."""
     kind = code // 100
-    if stage is Stage.CONTENT and kind < 4:
-        return Outcome.ACCEPTED if kind == 2 else Outcome.UNKNOWN
+    if stage is Stage.CONTENT and kind == 2:
+        return Outcome.ACCEPTED
     if kind != 5 or code in _OUR_TROUBLE or stage is Stage.RESET:
         return Outcome.TRANSIENT
     if stage is Stage.SENDER and not international:

@@ -23,7 +23,7 @@ REFRESH_PAUSE = 5.0
 """Seconds between two refreshes, so that a service account that was switched off does not become a hail of calls."""
 
 
-class NoAccessToken(Exception):
+class NoAccessTokenError(Exception):
     """There is no valid token, and none could be fetched in time. The message holds no secret."""
 
 
@@ -38,14 +38,14 @@ class AccessToken:
         self._not_before = 0.0
 
     async def get(self, deadline: float) -> str:
-        """A token that is valid now, within `deadline` seconds. Raises `NoAccessToken`."""
+        """A token that is valid now, within `deadline` seconds. Raises `NoAccessTokenError`."""
         state = self._credential.token_state
         if state is not TokenState.FRESH:
             refresh = self._refreshing()
             if state is TokenState.INVALID and refresh is not None:
                 await asyncio.wait({refresh}, timeout=deadline)
             if self._credential.token_state is TokenState.INVALID:
-                raise NoAccessToken("no access token could be fetched for the service account")
+                raise NoAccessTokenError("no access token could be fetched for the service account")
         return str(self._credential.token)
 
     def refused(self, token: str) -> None:

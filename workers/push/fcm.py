@@ -18,10 +18,10 @@ from google.oauth2.credentials import Credentials as StaticToken
 from domain.errors import ConfigurationError
 from domain.notification import Outcome
 from domain.ports import Answer, OutgoingPush
-from workers.push.access_token import AccessToken, NoAccessToken
+from workers.push.access_token import AccessToken, NoAccessTokenError
 from workers.push.fcm_answer import answer_of, shown
-from workers.push.fcm_message import PayloadTooLarge, encode
-from workers.push.transport import HttpPool, NoAnswer, NotSent, Reply
+from workers.push.fcm_message import PayloadTooLargeError, encode
+from workers.push.transport import HttpPool, NoAnswerError, NotSentError, Reply
 
 FCM_URL = "https://fcm.googleapis.com"
 
@@ -70,15 +70,15 @@ class FcmProvider:
         try:
             body = encode(push, self._clock())
         except ValueError as error:
-            code = "payload_too_large" if isinstance(error, PayloadTooLarge) else "invalid_message"
+            code = "payload_too_large" if isinstance(error, PayloadTooLargeError) else "invalid_message"
             return Answer(outcome=Outcome.PERMANENT, code=code, detail=shown(str(error), push.device.token))
         try:
             reply = await self._post(body, deadline)
-        except NoAccessToken as error:
+        except NoAccessTokenError as error:
             return Answer(outcome=Outcome.TRANSIENT, code="no_access_token", detail=f"FCM was not called: {error}.")
-        except NotSent as error:
+        except NotSentError as error:
             return Answer(outcome=Outcome.TRANSIENT, code="not_sent", detail=f"FCM could not be reached: {error}.")
-        except NoAnswer as error:
+        except NoAnswerError as error:
             return Answer(outcome=Outcome.UNKNOWN, code="no_answer", detail=f"FCM may have taken it: {error}.")
         return answer_of(reply, self._clock(), secret=push.device.token)
 

@@ -17,14 +17,14 @@ MAX_APNS_COLLAPSE_ID = 64
 _WEB_TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
-class PayloadTooLarge(ValueError):
+class PayloadTooLargeError(ValueError):
     """Notification and data are more than the 4,096 bytes that FCM takes."""
 
 
 def encode(push: OutgoingPush, now: float) -> bytes:
     """The body of a `messages:send` call. `now` is in seconds since the epoch.
 
-    Raises `ValueError` for what FCM would refuse for good, `PayloadTooLarge` among it.
+    Raises `ValueError` for what FCM would refuse for good, `PayloadTooLargeError` among it.
     """
     message = build(push, now)
     _check_size(message)
@@ -50,7 +50,9 @@ def _check_size(message: messaging.Message) -> None:
     parts = [notification.title, notification.body, notification.image, message.data]
     size = len(json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode())
     if size > MAX_PAYLOAD:
-        raise PayloadTooLarge(f"Notification and data are {size} bytes, more than the {MAX_PAYLOAD} that FCM takes.")
+        raise PayloadTooLargeError(
+            f"Notification and data are {size} bytes, more than the {MAX_PAYLOAD} that FCM takes."
+        )
 
 
 def _data(push: OutgoingPush) -> dict[str, str]:

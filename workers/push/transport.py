@@ -8,7 +8,7 @@ whether the request can have been acted upon: that is the difference between TRA
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -20,11 +20,11 @@ IDLE_SECONDS = 60.0
 """An unused connection is not trusted for longer: a firewall may have forgotten it without a word."""
 
 
-class NotSent(Exception):
+class NotSentError(Exception):
     """The server cannot have acted on it: nothing of the request was written."""
 
 
-class NoAnswer(Exception):
+class NoAnswerError(Exception):
     """The request was written and no whole answer came back: the server may have acted on it."""
 
 
@@ -59,8 +59,10 @@ class HttpPool:
     async def post(self, path: str, headers: Mapping[str, str], body: bytes, deadline: float) -> Reply:
         """POST within `deadline` seconds, waiting for a free connection included.
 
-        Raises `NotSent` or `NoAnswer`. A call that fails or is cancelled closes its connection.
+        Raises `NotSentError` or `NoAnswerError`. A call that fails or is cancelled closes its connection.
         """
+        if deadline <= 0:  # a timeout acts at the next pause only, and by then it would be written
+            raise NotSentError("no time is left")
         request = self._head(path, headers, len(body)) + body
         connection: _Connection | None = None
         try:
@@ -69,7 +71,7 @@ class HttpPool:
                 return await connection.exchange(request)
         except OSError as error:  # time-outs and TLS failures are OSErrors too
             reason = f"no answer within {deadline:g} s" if isinstance(error, TimeoutError) else "the connection failed"
-            raise (NotSent if connection is None else NoAnswer)(reason) from error
+            raise (NotSentError if connection is None else NoAnswerError)(reason) from error
         finally:
             if connection is not None:
                 self._give_back(connection)
@@ -96,13 +98,14 @@ class HttpPool:
         return None
 
     async def _connect(self) -> "_Connection":
-        if self._closed:
-            raise NotSent("the client is closed")
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: _Connection(self._open.discard), self._host, self._port, ssl=self._tls
-        )
-        self._open.add(connection)
-        return connection
+        if not self._closed:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: _Connection(self._open), self._host, self._port, ssl=self._tls
+            )
+            if not self._closed:
+                return connection
+            connection.abort()
+        raise NotSentError("the client is closed")
 
     def _give_back(self, connection: "_Connection") -> None:
         if connection.usable and not self._closed:
@@ -113,10 +116,13 @@ class HttpPool:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, one exchange at a time. `usable`: open, and the last exchange ended cleanly."""
+    """One connection, one exchange at a time; in `register` while it is open.
 
-    def __init__(self, forget: Callable[["_Connection"], None]) -> None:
-        self._forget = forget
+    `usable`: open, and the last exchange ended cleanly.
+    """
+
+    def __init__(self, register: "set[_Connection]") -> None:
+        self._register = register
         self._clean = True
         self._answer: asyncio.Future[Reply] | None = None
         self._received = 0
@@ -129,7 +135,9 @@ class _Connection(asyncio.Protocol):
         return self._clean and not self._transport.is_closing()
 
     async def exchange(self, request: bytes) -> Reply:
-        """Write a request and wait for its answer. Raises `NoAnswer`."""
+        """Write a request and wait for its answer. Raises `NotSentError`, `NoAnswerError`."""
+        if self._transport.is_closing():
+            raise NotSentError("the connection was closed before the request was written")
         self._clean = False
         self._received = 0
         self._parser = httptools.HttpResponseParser(self)
@@ -144,6 +152,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._register.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
@@ -156,12 +165,12 @@ class _Connection(asyncio.Protocol):
             self._fail("the answer is not HTTP")
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._forget(self)
+        self._register.discard(self)
         self._fail("the connection was closed before the answer was whole")
 
     def _fail(self, reason: str) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(NoAnswer(reason))
+            self._answer.set_exception(NoAnswerError(reason))
         self.abort()
 
     # The parser's callbacks, in the order in which they come.

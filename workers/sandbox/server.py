@@ -28,6 +28,18 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.ready.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # A request that hangs then sees its client go, instead of being cancelled with a traceback in the log.
+        dropping = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._drop_connections)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            dropping.cancel()
+
+    def _drop_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
 
 class LocalServer:
     """Serves `app` until it is stopped. `host` is an address to listen on; port 0 takes a free one."""
@@ -63,7 +75,7 @@ class LocalServer:
             access_log=False,
             lifespan="off",
             ws="none",
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=2 * GRACE_SECONDS,
         )
         self._server = _Server(config)
         serving = self._tasks.start("local-server", self._server.serve(sockets=[listener]))
@@ -74,5 +86,5 @@ class LocalServer:
         """Stop listening; what is not answered within a second is dropped. May be called twice."""
         if self._server is not None:
             self._server.should_exit = True
-            await self._tasks.drain(GRACE_SECONDS * 3)
+            await self._tasks.drain(4 * GRACE_SECONDS)
             self._server = None

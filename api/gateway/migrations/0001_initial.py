@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 ('last_used_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('revoked_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'api_keys', 'app': 'gateway', 'pk_attr': 'id', 'table_description': 'An API key: only its hash is kept. `client` is who request_ids are unique for; it survives rotation.'},
+            options={'table': 'api_keys', 'app': 'gateway', 'pk_attr': 'id'},
             bases=['Model'],
         ),
         ops.CreateModel(
@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 ('duration_ms', fields.IntField()),
                 ('retry_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'attempts', 'app': 'gateway', 'unique_together': (('notification_id', 'number', 'device_id', 'provider'),), 'pk_attr': 'id', 'table_description': 'One call to one provider for one contact point.'},
+            options={'table': 'attempts', 'app': 'gateway', 'unique_together': (('notification_id', 'number', 'device_id', 'provider'),), 'pk_attr': 'id'},
             bases=['Model'],
         ),
         ops.CreateModel(
@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
                 ('dead_lettered_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ('replayed_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'dead_letters', 'app': 'gateway', 'pk_attr': 'id', 'table_description': 'A delivery that was given up on, or a message that nobody could read. `source` makes it unique.'},
+            options={'table': 'dead_letters', 'app': 'gateway', 'pk_attr': 'id'},
             bases=['Model'],
         ),
         ops.CreateModel(
@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
                 ('occurred_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ('recorded_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'status_log', 'app': 'gateway', 'unique_together': (('notification_id', 'sequence'),), 'pk_attr': 'position', 'table_description': 'One applied status change. `position` is dense over the whole log.'},
+            options={'table': 'status_log', 'app': 'gateway', 'unique_together': (('notification_id', 'sequence'),), 'pk_attr': 'position'},
             bases=['Model'],
         ),
         ops.CreateModel(
@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
                 ('id', fields.SmallIntField(primary_key=True, unique=True, db_index=True)),
                 ('position', fields.BigIntField()),
             ],
-            options={'table': 'status_log_head', 'app': 'gateway', 'pk_attr': 'id', 'table_description': 'The one counter row: the last position. Locked last by every writer and held to its commit.'},
+            options={'table': 'status_log_head', 'app': 'gateway', 'pk_attr': 'id'},
             bases=['Model'],
         ),
         ops.CreateModel(
@@ -127,7 +127,7 @@ class Migration(migrations.Migration):
                 ('created_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ('updated_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'notifications', 'app': 'gateway', 'pk_attr': 'id', 'table_description': 'One notification: its status, its claim and its clock. `domain.notification.Progress` explains the columns.'},
+            options={'table': 'notifications', 'app': 'gateway', 'pk_attr': 'id'},
             bases=['Model'],
         ),
         ops.CreateModel(
@@ -150,7 +150,7 @@ class Migration(migrations.Migration):
                 ('deliver_by', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('created_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'requests', 'app': 'gateway', 'unique_together': (('client', 'request_id'),), 'pk_attr': 'id', 'table_description': 'What one caller submitted; shared by all its notifications and never changed.'},
+            options={'table': 'requests', 'app': 'gateway', 'unique_together': (('client', 'request_id'),), 'pk_attr': 'id'},
             bases=['Model'],
         ),
         ops.RunSQL(

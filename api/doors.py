@@ -1,0 +1,52 @@
+"""Several applications behind one port, as `heliograph up` serves them."""
+
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from api.http import fail
+from api.security import Authenticator, Scope, require
+from domain.errors import HeliographError
+
+READS = ("GET", "HEAD", "OPTIONS")
+
+
+def by_path(doors: Mapping[str, ASGIApp], otherwise: ASGIApp) -> ASGIApp:
+    """Send a request to the application whose prefix its path has; unlike a mount, the path stays whole."""
+
+    async def app(scope: AsgiScope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        chosen = next((door for prefix, door in doors.items() if path == prefix or path.startswith(prefix + "/")), None)
+        await (chosen or otherwise)(scope, receive, send)
+
+    return app
+
+
+class BehindKeys:
+    """Puts a service's REST behind the gateway's API keys: `read` to look, `write` to change.
+
+    The service itself knows only the service token, which the caller need not have.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Authenticator, read: Scope, write: Scope, service_token: str | None) -> None:
+        self._app, self._keys = app, keys
+        self._read, self._write = read, write
+        self._token = service_token
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        try:
+            principal = await self._keys.authenticate_headers(Headers(scope=scope))
+            reads = scope["method"] in READS or scope["path"].endswith(("/lookup", "/render"))
+            require(principal, self._read if reads else self._write)
+        except HeliographError as error:
+            await fail(error)(scope, receive, send)
+            return
+        await self._app(self._within(scope), receive, send)
+
+    def _within(self, scope: AsgiScope) -> AsgiScope:
+        kept = [(name, value) for name, value in scope["headers"] if name != b"authorization"]
+        if self._token is not None:
+            kept.append((b"authorization", f"Bearer {self._token}".encode()))
+        return {**scope, "headers": kept}

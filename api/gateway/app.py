@@ -1,0 +1,98 @@
+"""The API Gateway's HTTP: GraphQL, the status of notifications and requests over REST, health and metrics."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+
+from api.gateway.graphql_view import GraphQLView
+from api.gateway.playground import Playground, assets_route
+from api.gateway.schema.context import Services
+from api.health import Check, health_routes
+from api.http import Correlation, LastResort, fail, respond
+from api.security import Authenticator, Principal, Scope, require
+from domain.errors import HeliographError, NotFound
+from domain.ids import NOTIFICATION, is_id
+
+OPTIONAL_CHECKS = ("feed",)
+"""Without the feed's server subscriptions poll: the gateway is degraded, not down."""
+
+
+class GatewayServices(Services, frozen=True, kw_only=True):
+    """Everything that the gateway's HTTP needs. `checks` and `metrics` are what /health and /metrics show."""
+
+    api_keys: Authenticator
+    checks: Mapping[str, Check]
+    metrics: CollectorRegistry | None = None
+    playground: bool = True
+
+
+def gateway_app(services: GatewayServices) -> Starlette:
+    """The application. Opens nothing by itself."""
+    playground = Playground() if services.playground else None
+    graphql = GraphQLView(services, services.api_keys, playground=playground)
+    status = _Status(services)
+    routes = [
+        Route("/graphql", graphql),
+        WebSocketRoute("/graphql", graphql),
+        Route("/v1/notifications/{id}", status.notification, methods=["GET"]),
+        Route("/v1/requests/{request_id:path}", status.request, methods=["GET"]),
+        *assets_route(),
+        *health_routes(services.checks, optional=OPTIONAL_CHECKS, registry=services.metrics),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Correlation), Middleware(LastResort)],
+        exception_handlers={HTTPException: _on_http},
+    )
+
+
+class _Status:
+    """The REST side: what became of a notification or a request, for those who do not speak GraphQL."""
+
+    def __init__(self, services: GatewayServices) -> None:
+        self._services = services
+
+    async def notification(self, request: Request) -> Response:
+        """`GET /v1/notifications/{id}`: where it is, every attempt, and its status log."""
+        return await self._answer(request, self._find_notification)
+
+    async def request(self, request: Request) -> Response:
+        """`GET /v1/requests/{request_id}`: how far it has come."""
+        return await self._answer(request, self._find_request)
+
+    async def _answer(self, request: Request, find: Callable[[Principal, Request], Awaitable[Any]]) -> Response:
+        try:
+            principal = await self._services.api_keys.authenticate_headers(request.headers)
+            require(principal, Scope.NOTIFICATIONS_READ)
+            return respond(await find(principal, request))
+        except HeliographError as error:
+            return fail(error)
+
+    async def _find_notification(self, _: Principal, request: Request) -> dict[str, Any]:
+        identifier, queries = request.path_params["id"], self._services.queries
+        view = await queries.notification(identifier) if is_id(NOTIFICATION, identifier) else None
+        if view is None:
+            raise NotFound("notification", identifier)
+        attempts = (await queries.attempts([view.id])).get(view.id, ())
+        timeline = (await queries.timeline([view.id])).get(view.id, ())
+        return {"notification": view, "attempts": attempts, "timeline": timeline}
+
+    async def _find_request(self, principal: Principal, request: Request) -> dict[str, Any]:
+        key, queries = request.path_params["request_id"], self._services.queries
+        view = None if "\0" in key else await queries.request(principal.client, key) or await queries.request(None, key)
+        if view is None:
+            raise NotFound("request", key)
+        return {"request": view, "finished": view.finished, "percent": view.percent}
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    """Paths that are not there, and methods that they do not take."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return respond(None, str(getattr(error, "detail", "")), status=status)

@@ -1,0 +1,134 @@
+"""GraphQL over WebSocket: `graphql-transport-ws` to the letter, where Strawberry's own handler is not."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, cast
+
+import orjson
+from graphql import GraphQLError
+from starlette.websockets import WebSocketState
+from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.http.exceptions import WebSocketDisconnected
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    Message,
+    SubscribeMessage,
+)
+
+from api.gateway.guard import LIMIT_EXCEEDED
+from api.gateway.schema.context import Context
+from domain.errors import Unauthenticated, Unavailable
+
+log = logging.getLogger(__name__)
+
+MAX_CHARACTERS = 64 * 1024
+UNAUTHORIZED, INVALID_MESSAGE, TRY_AGAIN_LATER = 4401, 4400, 1013
+
+
+class Pace:
+    """Lets callers pass one after the other, so many a second: accepting a burst of sockets must not stop the rest."""
+
+    def __init__(self, per_second: float) -> None:
+        self._gap = 1.0 / per_second
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Wait for one's turn."""
+        now = asyncio.get_running_loop().time()
+        mine = max(now, self._next)
+        self._next = mine + self._gap
+        if mine > now:
+            await asyncio.sleep(mine - now)
+
+
+class Adapter(ASGIWebSocketAdapter):
+    """Sends text, and nothing to a socket that is closed."""
+
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        """Raises `WebSocketDisconnected`, which the handler takes for the end."""
+        if self.ws.application_state is not WebSocketState.CONNECTED:
+            raise WebSocketDisconnected
+        await super().send_json(message)
+
+
+class Handler(BaseGraphQLTransportWSHandler[Context, None]):
+    """One socket. A bad document harms only its own operation; a bad message closes the socket, as the protocol wants."""
+
+    async def handle_message(self, message: Message) -> None:
+        """Anything that is no message of the protocol closes the socket with 4400."""
+        problem = _problem_of(message)
+        if problem is None:
+            await super().handle_message(message)
+        else:
+            await self.handle_invalid_message(problem)
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        """4401 without credentials, 4403 with bad ones, 1013 when nobody can tell."""
+        if message.get("payload") is None:
+            message = {"type": "connection_init", "payload": {}}
+        try:
+            await super().handle_connection_init(message)
+        except Unauthenticated:
+            await self.websocket.close(UNAUTHORIZED, "Unauthorized")
+        except Unavailable as error:
+            log.warning("a socket could not be authenticated: %s", error)
+            await self.websocket.close(TRY_AGAIN_LATER, "Try again later")
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        """A document that is too long is not even parsed."""
+        if not self.connection_acknowledged or len(message["payload"]["query"]) <= MAX_CHARACTERS:
+            await super().handle_subscribe(message)
+            return
+        text = f"The document is longer than {MAX_CHARACTERS:,} characters."
+        error = GraphQLError(text, extensions={"code": LIMIT_EXCEEDED})
+        await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
+
+    async def handle_task_exception(self, error: Exception) -> None:
+        """A client that leaves in the middle is nothing to speak of."""
+        if not isinstance(error, WebSocketDisconnected):
+            log.error("an operation on a socket failed", exc_info=error)
+
+    @staticmethod
+    def _get_pre_execution_close_reason(error: GraphQLError) -> str | None:
+        """Strawberry would close the whole socket for a syntax error."""
+        return None
+
+
+def credentials_of(params: Mapping[str, Any] | None, headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The credentials in the payload of `connection_init` as headers; those of the handshake where it has none."""
+    names = {"authorization": "authorization", "api_key": "x-api-key", "x-api-key": "x-api-key"}
+    found = {
+        names[name.lower()]: value
+        for name, value in (params or {}).items()
+        if name.lower() in names and isinstance(value, str)
+    }
+    return found or headers
+
+
+def decoded(text: str | bytes) -> object:
+    """JSON; raises a `json.JSONDecodeError` for anything else."""
+    return cast(object, orjson.loads(text))
+
+
+def _problem_of(message: object) -> str | None:
+    """What is wrong with the shape of a message (the protocol's section "Message types")."""
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        return "A message is an object with a type"
+    kind = message["type"]
+    if kind in ("subscribe", "complete") and (not isinstance(message.get("id"), str) or not message["id"]):
+        return "The message needs an id"
+    if kind == "subscribe":
+        return _problem_of_payload(message.get("payload"))
+    return None
+
+
+def _problem_of_payload(payload: object) -> str | None:
+    if not isinstance(payload, dict) or not isinstance(payload.get("query"), str) or not payload["query"]:
+        return "The payload needs a query"
+    if not isinstance(payload.get("variables"), dict | None):
+        return "The variables are an object"
+    if not isinstance(payload.get("operationName"), str | None):
+        return "The operationName is a text"
+    return None

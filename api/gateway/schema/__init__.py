@@ -1,0 +1,31 @@
+"""The GraphQL schema: `build_schema()` makes it, and is all that the rest of the gateway uses."""
+
+from collections.abc import Callable
+
+import strawberry
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.config import StrawberryConfig
+
+from api.gateway.schema.errors import ERROR_TYPES
+from api.gateway.schema.root import Mutation, Query
+from api.gateway.schema.scalars import SCALARS
+from api.gateway.schema.subscriptions import Subscription
+
+
+def build_schema(extensions: tuple[Callable[[], SchemaExtension], ...] = ()) -> strawberry.Schema:
+    """The schema; `extensions` are made anew for each operation. Takes a while: build it once."""
+    return QuietSchema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=ERROR_TYPES,
+        config=StrawberryConfig(auto_camel_case=False, scalar_map=SCALARS),
+        extensions=extensions,
+    )
+
+
+class QuietSchema(strawberry.Schema):
+    """Leaves the logging of errors to those who know which of them are bugs."""
+
+    def process_errors(self, errors: object, execution_context: object = None) -> None:
+        """Strawberry would log a traceback for every mistake in a client's document."""

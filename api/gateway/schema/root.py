@@ -1,0 +1,73 @@
+"""The three root types, put together from the parts."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import strawberry
+
+from api.gateway.schema.authoring import TemplateMutations, TemplateQueries
+from api.gateway.schema.context import Info
+from api.gateway.schema.node import Node
+from api.gateway.schema.notifications import Notification, Request
+from api.gateway.schema.people import UserMutations, UserQueries
+from api.gateway.schema.sending import NotificationMutations, NotificationQueries
+from api.gateway.schema.templates import Template
+from api.gateway.schema.users import Device, User
+from api.security import Scope, require
+from domain.errors import NotFound
+from domain.ids import DEVICE, NOTIFICATION, REQUEST, TEMPLATE, is_id
+
+_Find = Callable[[Info, str], Awaitable[Node | None]]
+
+
+@strawberry.type(description="What can be asked. Every field but `node` answers with an envelope.")
+class Query(NotificationQueries, UserQueries, TemplateQueries):
+    """What can be asked."""
+
+    @strawberry.field(description="Anything by its id; null when there is no such thing.")
+    async def node(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="An id of any kind.")]
+    ) -> Node | None:
+        """The prefix says where to look; what has none of ours may be a user, whose ids callers may choose."""
+        found = (finder for prefix, finder in _FINDERS.items() if is_id(prefix, id))
+        scope, find = next(found, (Scope.USERS_READ, _user))
+        require(info.context.principal, scope)
+        try:
+            return await find(info, id)
+        except NotFound:
+            return None
+
+
+@strawberry.type(description="What can be done. Every field answers with an envelope.")
+class Mutation(NotificationMutations, UserMutations, TemplateMutations):
+    """What can be done."""
+
+
+async def _notification(info: Info, id: str) -> Node | None:
+    view = await info.context.services.queries.notification(id)
+    return None if view is None else Notification.of(view)
+
+
+async def _request(info: Info, id: str) -> Node | None:
+    view = await info.context.services.queries.request_by_id(id)
+    return None if view is None else Request.of(view)
+
+
+async def _user(info: Info, id: str) -> Node | None:
+    return User.of(await info.context.services.users.get(id))
+
+
+async def _device(info: Info, id: str) -> Node | None:
+    return Device.of(await info.context.services.users.device(id))
+
+
+async def _template(info: Info, id: str) -> Node | None:
+    return Template.of(await info.context.services.templates.by_id(id))
+
+
+_FINDERS: dict[str, tuple[Scope, _Find]] = {
+    NOTIFICATION: (Scope.NOTIFICATIONS_READ, _notification),
+    REQUEST: (Scope.NOTIFICATIONS_READ, _request),
+    DEVICE: (Scope.USERS_READ, _device),
+    TEMPLATE: (Scope.TEMPLATES_READ, _template),
+}

@@ -1,0 +1,111 @@
+"""`/health`, `/health/live`, `/health/ready` and `/metrics`, the same for every role."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from domain.errors import HeliographError
+
+Check = Callable[[], Awaitable[None]]
+_CHECK_SECONDS = 2.0
+
+
+class Dependency(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a role needs: `ok` or `down`, how long it took to say so, and why it is down."""
+
+    status: str
+    latency_ms: float
+    error: str | None = None
+
+
+def health_routes(
+    checks: Mapping[str, Check],
+    *,
+    optional: Collection[str] = (),
+    metrics: CollectorRegistry | None = None,
+    accepting: Callable[[], bool] = lambda: True,
+) -> list[Route]:
+    """Routes that say how this role does. A check returns when its dependency is well and raises when it is not.
+
+    `/health` is 200 with status `ok`, 200 with `degraded` when an optional dependency is down, 503 with `down`
+    otherwise; `/health/ready` is 503 also while the role is not `accepting` work; `/health/live` says that the process
+    answers. `/metrics` is there when a registry is given.
+    """
+    health = _Health(checks, frozenset(optional), accepting)
+    routes = [
+        Route("/health", health.whole),
+        Route("/health/live", health.live),
+        Route("/health/ready", health.ready),
+    ]
+    if metrics is not None:
+        routes.append(Route("/metrics", _metrics(metrics)))
+    return routes
+
+
+class _Health:
+    def __init__(self, checks: Mapping[str, Check], optional: frozenset[str], accepting: Callable[[], bool]) -> None:
+        self._checks, self._optional, self._accepting = dict(checks), optional, accepting
+
+    async def live(self, _: Request) -> Response:
+        return _answer("ok", {}, 200)
+
+    async def whole(self, _: Request) -> Response:
+        found = await self._look()
+        status = self._status(found)
+        return _answer(status, found, 503 if status == "down" else 200)
+
+    async def ready(self, _: Request) -> Response:
+        found = await self._look()
+        status = self._status(found) if self._accepting() else "stopping"
+        return _answer(status, found, 200 if status in {"ok", "degraded"} else 503)
+
+    def _status(self, found: Mapping[str, Dependency]) -> str:
+        down = {name for name, dependency in found.items() if dependency.status == "down"}
+        if not down:
+            return "ok"
+        return "degraded" if down <= self._optional else "down"
+
+    async def _look(self) -> dict[str, Dependency]:
+        found = await asyncio.gather(*(_ask(check) for check in self._checks.values()))
+        return dict(zip(self._checks, found, strict=True))
+
+
+async def _ask(check: Check) -> Dependency:
+    started, error = time.perf_counter(), None
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check()
+    except TimeoutError:
+        error = f"It did not answer within {_CHECK_SECONDS:g} s."
+    except HeliographError as failure:
+        error = failure.message
+    except Exception as failure:
+        error = f"It failed ({type(failure).__name__})."  # the text of a stranger's error may hold a secret
+    latency = round((time.perf_counter() - started) * 1000, 2)
+    return Dependency(status="down" if error else "ok", latency_ms=latency, error=error)
+
+
+def _answer(status: str, found: Mapping[str, Dependency], code: int) -> Response:
+    envelope: dict[str, Any] = {
+        "success": code == 200,
+        "data": {"status": status, "dependencies": found},
+        "error": None if code == 200 else {"code": "UNHEALTHY", "message": f"This role is {status}."},
+        "message": status,
+        "meta": None,
+    }
+    headers = {"Cache-Control": "no-store"}
+    return Response(msgspec.json.encode(envelope), code, headers, media_type="application/json")
+
+
+def _metrics(registry: CollectorRegistry) -> Callable[[Request], Awaitable[Response]]:
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return metrics

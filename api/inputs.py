@@ -1,0 +1,37 @@
+"""Kinds of input that several services take, checked the same way everywhere."""
+
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from domain.template import canonical_locale, locale_problem
+
+
+class Input(BaseModel):
+    """A request body. A field that nobody knows is a mistake, not something to be ignored."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL's text cannot hold it, and no mail header may.
+    if "\0" in text:
+        raise ValueError("must not contain the character NUL")
+    return text
+
+
+def _locale(tag: str) -> str:
+    if (problem := locale_problem(tag)) is not None:
+        raise ValueError(problem)
+    return canonical_locale(tag)
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Locale = Annotated[
+    str,
+    AfterValidator(_locale),
+    Field(description="A BCP 47 language tag; its casing is normalised.", examples=["en", "pt-BR"]),
+]
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000, description="Counts from 1.")]
+PageLimit = Annotated[int, Query(ge=1, le=100, description="Items on a page.")]

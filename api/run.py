@@ -1,0 +1,84 @@
+"""Running a role: settings, logging, start, serve until a signal, stop in order."""
+
+import asyncio
+import logging
+import os
+import sys
+
+from api.bootstrap import build, build_embedded
+from api.database import Databases
+from api.demo import Demo
+from api.logs import configure_logging
+from api.server import Server, until_signalled
+from api.settings import Settings, load_settings
+from api.system import System
+from domain.telemetry import role
+
+log = logging.getLogger(__name__)
+
+HTTP_GRACE = 5
+
+
+async def run_role(name: str) -> None:
+    """Run one role until SIGTERM or SIGINT."""
+    settings = _settings()
+    role.set(name)
+    _configure(settings, "json")
+    await _serve(await build(name, settings), settings)
+
+
+async def run_embedded(*, demo: bool) -> None:
+    """Run everything in this process until SIGTERM or SIGINT; with `demo` show first what it does."""
+    settings = _settings()
+    role.set("up")
+    _configure(settings, "text")
+    system = await build_embedded(settings)
+    await _serve(system, settings, Demo(settings) if demo else None)
+
+
+async def run_migrations() -> None:
+    """Migrate every database that the settings name."""
+    settings = _settings()
+    _configure(settings, "json")
+    databases = await Databases.open(settings.database_urls)
+    try:
+        await databases.migrate()
+    finally:
+        await databases.close()
+
+
+async def _serve(system: System, settings: Settings, demo: Demo | None = None) -> None:
+    assert system.app is not None, "every role has an application, if only for its health"
+    server = Server(system.app, settings.host, settings.port, grace=HTTP_GRACE)
+    stopping = asyncio.create_task(until_signalled(), name="signals")
+    showing: asyncio.Task[None] | None = None
+    try:
+        # Health answers while dependencies are waited for, so an orchestrator sees what is missing.
+        await server.start()
+        starting = asyncio.create_task(system.start(), name="start")
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+        else:
+            await starting
+            log.info("ready on http://%s:%d", settings.host, server.port)
+            showing = asyncio.create_task(demo.show(server.port), name="demo") if demo else None
+        await stopping
+    finally:
+        if showing is not None:
+            showing.cancel()
+        await server.stop()
+        await system.stop()
+
+
+def _settings() -> Settings:
+    """The environment; `PORT` counts where `HELIOGRAPH_PORT` is not set."""
+    port = os.environ.get("PORT")
+    if port and "HELIOGRAPH_PORT" not in os.environ:
+        os.environ["HELIOGRAPH_PORT"] = port
+    return load_settings()
+
+
+def _configure(settings: Settings, otherwise: str) -> None:
+    chosen = {"auto": otherwise}.get(settings.log_format, settings.log_format)
+    configure_logging(settings.log_level, "text" if settings.log_format == "auto" and sys.stderr.isatty() else chosen)

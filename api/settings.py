@@ -1,0 +1,135 @@
+"""Every knob, with the embedded defaults: all of Heliograph in one process, data in `./var`.
+
+Each is read from the environment variable `HELIOGRAPH_<NAME>`. A bad value stops the start with one line that names it.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from domain.errors import ConfigurationError
+from domain.retry import DEFAULT_SCHEDULE, AfterUnknown, RetryPolicy
+
+PREFIX = "HELIOGRAPH_"
+Names = Annotated[tuple[str, ...], NoDecode]
+Seconds = Annotated[tuple[float, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """The settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", description="The address that every role's HTTP listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="The port of every role's HTTP. `PORT` sets it too.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="JSON lines, or text for people. `auto`: text on a terminal and for `up`."
+    )
+    var_dir: str = Field("var", description="Where `up` keeps its databases and the development key.")
+
+    broker_url: str = Field("memory://", description="The broker: `memory://` or `amqp://…`.")
+    feed_url: str = Field("memory://", description="The pub/sub of the live feed: `memory://` or `redis://…`.")
+    cache_url: str = Field("memory://", description="The shared cache: `memory://` or `redis://…`.")
+    gateway_database_url: str | None = Field(None, description="`sqlite://path` or `postgres://…`.")
+    users_database_url: str | None = Field(None, description="`sqlite://path` or `postgres://…`.")
+    templates_database_url: str | None = Field(None, description="`sqlite://path` or `postgres://…`.")
+    database_pool: int = Field(20, ge=2, le=200, description="Connections per PostgreSQL database and process.")
+
+    users_url: str | None = Field(None, description="Where the User Service is; left out, it is in this process.")
+    templates_url: str | None = Field(None, description="Where the Template Service is; likewise.")
+    service_token: str | None = Field(None, min_length=16, description="What services show each other.")
+    api_key: str | None = Field(None, description="An API key with all scopes that the gateway sees to at its start.")
+
+    email_providers: Names = Field(("smtp",), description="In order of preference, with commas: `smtp`.")
+    smtp_url: str | None = Field(None, description="`smtp://user:password@host:587`; `up` has a mailbox of its own.")
+    smtp_pool: int = Field(10, ge=1, le=1000, description="Connections to the SMTP server per worker.")
+    email_from: str = Field("heliograph@sandbox.heliograph.test", description="The address that mail is from.")
+    email_from_name: str | None = Field("Heliograph", description="The name that mail is from.")
+    push_providers: Names = Field(("fcm",), description="In order of preference, with commas: `fcm`.")
+    fcm_project: str = Field("heliograph-sandbox", description="The Firebase project.")
+    fcm_credentials: str | None = Field(None, description="Path of the service account's JSON file.")
+    fcm_url: str | None = Field(None, description="Another FCM endpoint, without credentials: the sandbox.")
+
+    retry_schedule: Seconds = Field(DEFAULT_SCHEDULE, description="The waits between attempts, in seconds.")
+    after_unknown: AfterUnknown = Field(AfterUnknown.RESEND, description="When the outcome is unknown: resend or hold.")
+    lease_seconds: float = Field(60.0, gt=0, description="How long a claim holds.")
+    delivery_deadline_seconds: float = Field(20.0, gt=0, description="How long one delivery attempt may take.")
+    redrive_seconds: float = Field(30.0, gt=0, description="When a published notification is published again.")
+    worker_concurrency: int = Field(200, ge=1, le=10_000, description="Notifications that one worker has in hand.")
+    dispatch_poll_seconds: float = Field(0.25, gt=0, description="How often the dispatcher looks without a nudge.")
+    dispatch_window: int = Field(100, ge=1, description="Messages that may wait in a delivery queue.")
+    drain_seconds: float = Field(25.0, gt=0, description="How long a stop waits for what is in flight.")
+    breaker_failures: int = Field(5, ge=1, description="Failures in a row that open a provider's breaker.")
+    breaker_reset_seconds: float = Field(30.0, gt=0, description="How long an open breaker waits for its probe.")
+
+    sandbox_smtp_port: int = Field(0, ge=0, le=65535, description="The sandbox mailbox's port; 0 takes a free one.")
+
+    @field_validator("email_providers", "push_providers", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("retry_schedule", mode="before")
+    @classmethod
+    def _waits(cls, value: Any) -> Any:
+        return tuple(float(part) for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("email_providers")
+    @classmethod
+    def _email_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _known(value, {"smtp"})
+
+    @field_validator("push_providers")
+    @classmethod
+    def _push_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _known(value, {"fcm"})
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, value: str) -> str:
+        return _scheme(value, ("memory://", "amqp://", "amqps://"))
+
+    @field_validator("feed_url", "cache_url")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        return _scheme(value, ("memory://", "redis://", "rediss://"))
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The policy that `retry_schedule` and `after_unknown` describe."""
+        return RetryPolicy(schedule=self.retry_schedule, after_unknown=self.after_unknown)
+
+    @property
+    def database_urls(self) -> dict[str, str]:
+        """The databases by service; SQLite files in `var_dir` where no URL is given."""
+        urls = {
+            "gateway": self.gateway_database_url,
+            "users": self.users_database_url,
+            "templates": self.templates_database_url,
+        }
+        return {name: url or f"sqlite://{self.var_dir}/{name}.db" for name, url in urls.items()}
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment. Raises `ConfigurationError` naming the first bad variable."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{name}: {first['msg']}.") from error
+
+
+def _known(names: tuple[str, ...], known: set[str]) -> tuple[str, ...]:
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ValueError(f"takes {', '.join(sorted(known))}, not {', '.join(unknown) or 'nothing'}")
+    return names
+
+
+def _scheme(url: str, schemes: tuple[str, ...]) -> str:
+    if not url.startswith(schemes):
+        raise ValueError(f"must start with {' or '.join(schemes)}")
+    return url

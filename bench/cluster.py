@@ -1,0 +1,83 @@
+"""Heliograph's roles as processes, the way `compose.yml` runs them, and what each of them costs."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 15.0
+API_KEY = "hg_bench_0123456789abcdefghijklmnop"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Process:
+    """One role, or one helper, as a process of its own."""
+
+    def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path, port: int) -> None:
+        self.name, self.port = name, port
+        self._log = log.open("wb")
+        self._process = subprocess.Popen(command, env={**os.environ, **env}, stdout=self._log, stderr=self._log)
+
+    def wait_ready(self) -> None:
+        """Return when `/health/ready` says 200; raises `RuntimeError` with the log's place otherwise."""
+        ends_at = time.monotonic() + READY_SECONDS
+        while time.monotonic() < ends_at and self._process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        raise RuntimeError(f"{self.name} is not ready; see {self._log.name}")
+
+    @property
+    def cpu_seconds(self) -> float:
+        """User and system time so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL when that takes too long."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+
+class Cluster:
+    """A set of processes that are started together and stopped together."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+        self._folder, self._env = folder, dict(env)
+        self.processes: dict[str, Process] = {}
+
+    def add(self, name: str, command: Sequence[str], port: int = 0, **env: str) -> Process:
+        """Start a process; `port` is what its HTTP gets."""
+        own = {**self._env, **env, "HELIOGRAPH_PORT": str(port)}
+        process = Process(name, command, own, self._folder / f"{name}.log", port)
+        self.processes[name] = process
+        return process
+
+    def add_role(self, name: str, *verb: str, port: int | None = None) -> Process:
+        """Start `heliograph <verb>`."""
+        command = [sys.executable, "-c", "from api.cli import main; main()", *verb]
+        return self.add(name, command, free_port() if port is None else port)
+
+    def stop(self) -> None:
+        """Stop all, the last one first."""
+        for process in reversed(self.processes.values()):
+            process.stop()

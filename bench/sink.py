@@ -1,0 +1,92 @@
+"""An SMTP server that takes everything and keeps the Message-ID and the time of each mail: `python -m bench.sink`.
+
+It speaks just enough SMTP (EHLO with PIPELINING, MAIL, RCPT, DATA, RSET, QUIT) and costs as little as it can, so that
+what is measured is Heliograph. Each mail becomes one line `<time> <message-id>` in the output file.
+"""
+
+import argparse
+import asyncio
+import re
+import signal
+import time
+from pathlib import Path
+
+MESSAGE_ID = re.compile(rb"^Message-ID:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+FLUSH_SECONDS = 0.1
+
+
+class Sink(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, taken: list[tuple[float, bytes]]) -> None:
+        self._taken = taken
+        self._buffer = b""
+        self._in_data = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(b"220 sink ready\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while self._step():
+            pass
+
+    def _step(self) -> bool:
+        """Answer one command, or take one mail, if it is all there."""
+        if self._in_data:
+            mail, found, rest = self._buffer.partition(b"\r\n.\r\n")
+            if not found:
+                return False
+            self._buffer, self._in_data = rest, False
+            named = MESSAGE_ID.search(mail)
+            self._taken.append((time.time(), named[1] if named else b"?"))
+            self._transport.write(b"250 2.0.0 taken\r\n")
+            return True
+        line, found, rest = self._buffer.partition(b"\r\n")
+        if not found:
+            return False
+        self._buffer = rest
+        self._answer(line[:4].upper())
+        return True
+
+    def _answer(self, verb: bytes) -> None:
+        if verb == b"EHLO":
+            self._transport.write(b"250-sink\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n250 SMTPUTF8\r\n")
+        elif verb == b"DATA":
+            self._in_data = True
+            self._transport.write(b"354 go on\r\n")
+        elif verb == b"QUIT":
+            self._transport.write(b"221 bye\r\n")
+            self._transport.close()
+        else:
+            self._transport.write(b"250 2.0.0 ok\r\n")
+
+
+async def serve(port: int, out: Path) -> None:
+    """Listen until SIGTERM; write what was taken a few times a second."""
+    taken: list[tuple[float, bytes]] = []
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Sink(taken), "127.0.0.1", port)
+    stopped = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    with out.open("ab", buffering=0) as file:
+        while not stopped.is_set():
+            await asyncio.sleep(FLUSH_SECONDS)
+            batch, taken[:] = list(taken), []
+            file.write(b"".join(b"%.6f %s\n" % mail for mail in batch))
+    server.close()
+
+
+def main() -> None:
+    """What `python -m bench.sink PORT FILE` does."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    asyncio.run(serve(arguments.port, arguments.out))
+
+
+if __name__ == "__main__":
+    main()

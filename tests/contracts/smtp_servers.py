@@ -1,0 +1,176 @@
+"""A mail server on a raw socket that keeps to a script: by the book, except where a test says otherwise."""
+
+import asyncio
+import ssl
+from base64 import b64decode
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+HANG = b"hang"
+DROP = b"drop"
+BY_THE_BOOK = {
+    "GREETING": b"220 script ESMTP",
+    "MAIL": b"250 2.1.0 OK",
+    "RCPT": b"250 2.1.5 OK",
+    "DATA": b"354 go on",
+    "CONTENT": b"250 2.0.0 queued",
+    "RSET": b"250 2.0.0 OK",
+    "AUTH": b"235 2.7.0 welcome",
+    "STARTTLS": b"220 go on",
+    "QUIT": b"221 bye",
+}
+
+
+class ScriptedServer:
+    """Answers each command as `script` says: one reply, or a list of replies in turn, the last one for ever.
+
+    A reply is bytes without the last CRLF; HANG says nothing more, DROP ends the connection. CONTENT is the reply to
+    the final dot. `extensions` are offered after EHLO; with PIPELINING the server says nothing about a mail until
+    MAIL, RCPT and DATA are all there, so that a client that waits in between would wait for ever.
+    """
+
+    def __init__(
+        self,
+        script: Mapping[str, bytes | list[bytes]] | None = None,
+        *,
+        extensions: tuple[str, ...] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.commands: list[str] = []
+        self.mails: list[bytes] = []
+        self.logins: list[bytes] = []
+        self.connections = 0
+        self.encrypted = 0
+        self.port = 0
+        self.heard: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._script = {verb: [reply] for verb, reply in BY_THE_BOOK.items()}
+        for verb, replies in (script or {}).items():
+            self._script[verb] = [replies] if isinstance(replies, bytes) else list(replies)
+        self._extensions = extensions
+        self._tls = tls
+        self._open: dict[asyncio.StreamWriter, asyncio.Event] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["ScriptedServer"]:
+        """Listens on a free port for as long as the context lasts."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for writer in list(self._open):
+                writer.transport.abort()
+            await self.all_gone()
+
+    def url(self, options: str = "", login: str = "", scheme: str = "smtp") -> str:
+        """Where it is."""
+        return f"{scheme}://{login}127.0.0.1:{self.port}{options}"
+
+    def say(self, line: bytes) -> None:
+        """Speak out of turn on every connection."""
+        for writer in self._open:
+            writer.write(line + b"\r\n")
+
+    def hang_up(self) -> None:
+        """End every connection."""
+        for writer in self._open:
+            writer.close()
+
+    async def all_gone(self) -> None:
+        """Wait until no connection is left."""
+        await asyncio.gather(*(gone.wait() for gone in list(self._open.values())))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._open[writer] = asyncio.Event()
+        try:
+            await self._converse(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            pass  # the client has gone
+        finally:
+            writer.close()
+            self._open.pop(writer).set()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._answer("GREETING", reader, writer)
+        held: list[str] = []
+        while line := (await reader.readuntil(b"\r\n")).decode().rstrip("\r\n"):
+            verb = line.partition(" ")[0].upper()
+            self.commands.append(line)
+            self.heard[verb].set()
+            if verb == "EHLO":
+                writer.write(
+                    "".join(f"250-{name}\r\n" for name in ("script", *self._extensions)).encode() + b"250 HELP\r\n"
+                )
+                continue
+            held.append(verb)
+            if "PIPELINING" in self._extensions and verb in {"RSET", "MAIL", "RCPT"}:
+                continue
+            for waiting in held:
+                await self._act(waiting, line, reader, writer)
+            held.clear()
+
+    async def _act(self, verb: str, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if verb == "AUTH":
+            self.logins.append(b64decode(line.split(" ")[2]))
+        reply = await self._answer(verb, reader, writer)
+        if verb == "DATA" and reply.startswith(b"354"):
+            mail = await reader.readuntil(b"\r\n.\r\n")
+            self.mails.append(mail.removesuffix(b".\r\n"))
+            await self._answer("CONTENT", reader, writer)
+        if verb == "STARTTLS" and self._tls is not None:
+            await writer.start_tls(self._tls)
+            self.encrypted += 1
+        if verb == "QUIT":
+            raise ConnectionResetError("the client took its leave")
+
+    async def _answer(self, verb: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        replies = self._script[verb]
+        reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        if reply == HANG:
+            await reader.read()  # until the client gives up
+        if reply in (HANG, DROP):
+            raise ConnectionResetError("by the script")
+        writer.write(reply + b"\r\n")
+        await writer.drain()
+        return reply
+
+
+def self_signed(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The server's TLS context with a fresh certificate for 127.0.0.1, and a client's that trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    chain = folder / "server.pem"
+    chain.write_bytes(secret + pem)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(chain)
+    # With 1.3 the server is done before the client refuses, and asyncio's streams trip over that (Python 3.11).
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+    return server, ssl.create_default_context(cadata=pem.decode())

@@ -1,0 +1,163 @@
+"""The Email Service's way out: a claimed notification becomes one mail and goes to the first provider that takes it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from domain.errors import ConfigurationError, NotFound, TemplateError, Unavailable
+from domain.ids import NOTIFICATION, new_id
+from domain.notification import Channel, Outcome
+from domain.ports import Claim, Delivered, EmailProvider, OutgoingEmail, Templates
+from domain.recipient import email_problem, may_contact
+from domain.template import Rendered, Renderer
+from workers.email.headers import wire_address
+from workers.resilience import Chained, ProviderChain
+
+TEMPLATE_PAUSE = 5.0
+"""Seconds until a notification is looked at again whose template could not be fetched."""
+
+
+class EmailSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the mail is from. `bounce_address` (`bounces@example.com`) makes return paths that name the notification.
+
+    `unsubscribe_url` gives a mail's one-click link (RFC 8058), or None for a mail that has none.
+    """
+
+    sender: str
+    sender_name: str | None = None
+    reply_to: str | None = None
+    bounce_address: str | None = None
+    unsubscribe_url: Callable[[Claim], str | None] | None = None
+
+
+class EmailSender:
+    """`domain.ports.Sender` for EMAIL. `clock` is monotonic, in seconds.
+
+    Raises `ConfigurationError` for settings that no mail could be sent with.
+    """
+
+    def __init__(
+        self,
+        chain: ProviderChain[EmailProvider],
+        templates: Templates,
+        settings: EmailSettings,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        renderer: Renderer | None = None,
+    ) -> None:
+        _check(settings)
+        self._chain = chain
+        self._templates = templates
+        self._settings = settings
+        self._clock = clock
+        self._renderer = renderer or Renderer()
+
+    async def send(self, claim: Claim, deadline: float) -> Delivered:
+        """Render the pinned template and have it sent, all within `deadline` seconds.
+
+        A retry of the same notification carries the same Message-ID. Without its template nothing is tried and no
+        attempt is used; a template that cannot be rendered is PERMANENT, because it will be the same next time.
+        """
+        ends_at = self._clock() + deadline
+        try:
+            async with asyncio.timeout(deadline):
+                rendered = await self._render(claim)
+        except (Unavailable, TimeoutError):
+            reason = "The template could not be fetched; the Template Service is away."
+            return Delivered(outcome=None, code="template_unavailable", retry_after=TEMPLATE_PAUSE, reason=reason)
+        except NotFound as error:
+            return _refused("template_not_found", error.message)
+        except TemplateError as error:
+            return _refused(error.code.lower(), error.message)
+        if rendered.subject is None or (rendered.html is None and rendered.text is None):
+            return _refused("no_email_content", "There is no subject or no text: it was not written for email.")
+        decision = may_contact(claim.recipient, Channel.EMAIL)
+        if not decision.allowed:
+            return _refused("no_address", decision.reason or "")
+        mail = compose(claim, rendered, self._settings)
+        left = ends_at - self._clock()
+        return conclude(
+            await self._chain.call(lambda provider, seconds: provider.send(mail, seconds), left, number=claim.attempt)
+        )
+
+    async def _render(self, claim: Claim) -> Rendered:
+        if claim.template is None:
+            if claim.content is None:
+                raise TemplateError("The notification has neither a template nor content.")
+            return self._renderer.render(claim.content, claim.variables, channel=Channel.EMAIL)
+        version = await self._templates.version(claim.template.key, claim.template.version)
+        body, _ = version.choose(claim.template.locale)
+        return self._renderer.render(body, claim.variables, channel=Channel.EMAIL)
+
+
+def compose(claim: Claim, rendered: Rendered, settings: EmailSettings) -> OutgoingEmail:
+    """The mail to the claim's recipient, who has an address. The same notification always has the same Message-ID."""
+    bounces = settings.bounce_address
+    return OutgoingEmail(
+        to=claim.recipient.email or "",
+        to_name=" ".join((claim.recipient.name or "").split()) or None,
+        sender=settings.sender,
+        sender_name=settings.sender_name,
+        subject=rendered.subject or "",
+        html=rendered.html,
+        text=rendered.text,
+        message_id=f"<{claim.id}@{wire_address(settings.sender).rpartition('@')[2]}>",
+        headers=_headers(claim, settings),
+        envelope_sender=None if bounces is None else return_path(bounces, claim.id),
+    )
+
+
+def return_path(bounce_address: str, notification_id: str) -> str:
+    """The envelope sender that a bounce comes back to (VERP): `bounces+ntf_…@example.com`."""
+    local, _, domain = bounce_address.rpartition("@")
+    return f"{local}+{notification_id}@{domain}"
+
+
+def conclude(chained: Chained) -> Delivered:
+    """What the providers' answers mean for the attempt."""
+    answer = chained.answer
+    if answer is None:
+        reason = "No email provider is available."
+        return Delivered(outcome=None, code="no_provider", retry_after=chained.retry_in, reason=reason)
+    return Delivered(
+        outcome=answer.outcome,
+        attempts=chained.attempts,
+        provider=chained.provider,
+        provider_message_id=answer.provider_message_id,
+        code=answer.code,
+        reason=answer.detail,
+        retry_after=answer.retry_after,
+    )
+
+
+def _headers(claim: Claim, settings: EmailSettings) -> tuple[tuple[str, str], ...]:
+    headers = [("Auto-Submitted", "auto-generated")]  # RFC 3834: no out-of-office replies, please
+    if settings.reply_to is not None:
+        headers.append(("Reply-To", settings.reply_to))
+    url = settings.unsubscribe_url(claim) if settings.unsubscribe_url is not None else None
+    if url is not None:
+        headers += [("List-Unsubscribe", f"<{url}>"), ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")]
+    return tuple(headers)
+
+
+def _check(settings: EmailSettings) -> None:
+    bounces = settings.bounce_address
+    addresses = {
+        "EMAIL_SENDER": settings.sender,
+        "EMAIL_REPLY_TO": settings.reply_to,
+        "EMAIL_BOUNCE_ADDRESS": None if bounces is None else return_path(bounces, new_id(NOTIFICATION)),
+    }
+    for name, address in addresses.items():
+        if address is None:
+            continue
+        problem = email_problem(address)
+        if problem is None and not address.rpartition("@")[0].isascii():
+            problem = "needs SMTPUTF8, which not every server has"
+        if problem is not None:
+            raise ConfigurationError(f"{name} {problem}.")
+
+
+def _refused(code: str, reason: str) -> Delivered:
+    return Delivered(outcome=Outcome.PERMANENT, code=code, reason=reason)

@@ -1,0 +1,178 @@
+"""The Push Service's way out: one notification becomes text once and goes to every device of its recipient.
+
+The devices are called side by side; each has its own outcome and its own record, and together they come to one
+outcome for the notification (PROTOCOL, "Push to several devices").
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from domain.errors import NotFound, TemplateError, Unavailable
+from domain.notification import Channel, Outcome
+from domain.ports import Answer, Claim, Delivered, OutgoingPush, PushOptions, PushProvider, Templates
+from domain.recipient import Device, may_contact
+from domain.template import Rendered, Renderer
+from workers.resilience import Chained, ProviderChain
+
+DEVICES_AT_ONCE = 20
+TEMPLATE_PAUSE = 5.0
+"""Seconds until a notification is looked at again whose template could not be fetched."""
+
+_PRECEDENCE = (Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.TRANSIENT, Outcome.PERMANENT)
+"""The outcome of all is the first of these that some device had: UNKNOWN, because a retry may then send twice."""
+
+
+class DeviceResult(msgspec.Struct, frozen=True):
+    """What came of one device."""
+
+    device: Device
+    chained: Chained
+
+    @property
+    def outcome(self) -> Outcome:
+        """A device that no provider was available for is to be tried again."""
+        return Outcome.TRANSIENT if self.chained.answer is None else self.chained.answer.outcome
+
+
+class PushSender:
+    """`domain.ports.Sender` for PUSH. `clock` is monotonic, in seconds; `devices_at_once` bounds one notification."""
+
+    def __init__(
+        self,
+        chain: ProviderChain[PushProvider],
+        templates: Templates,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        renderer: Renderer | None = None,
+        devices_at_once: int = DEVICES_AT_ONCE,
+    ) -> None:
+        self._chain = chain
+        self._templates = templates
+        self._clock = clock
+        self._renderer = renderer or Renderer()
+        self._devices_at_once = devices_at_once
+
+    async def send(self, claim: Claim, deadline: float) -> Delivered:
+        """Render once, call for every device, and conclude, all within `deadline` seconds."""
+        ends_at = self._clock() + deadline
+        try:
+            async with asyncio.timeout(deadline):
+                rendered = await self._render(claim)
+        except (Unavailable, TimeoutError):
+            reason = "The template could not be fetched; the Template Service is away."
+            return Delivered(outcome=None, code="template_unavailable", retry_after=TEMPLATE_PAUSE, reason=reason)
+        except NotFound as error:
+            return _refused("template_not_found", error.message)
+        except TemplateError as error:
+            return _refused(error.code.lower(), error.message)
+        if rendered.title is None:
+            return _refused("no_push_content", "There is no title to show: it was not written for push.")
+        decision = may_contact(claim.recipient, Channel.PUSH)
+        if not decision.allowed:
+            return _refused("no_device", decision.reason or "")
+        devices = {device.token: device for device in claim.recipient.devices}.values()
+        return conclude(await self._send_to_all(claim, rendered, devices, ends_at))
+
+    async def _render(self, claim: Claim) -> Rendered:
+        if claim.template is None:
+            if claim.content is None:
+                raise TemplateError("The notification has neither a template nor content.")
+            return self._renderer.render(claim.content, claim.variables, channel=Channel.PUSH)
+        version = await self._templates.version(claim.template.key, claim.template.version)
+        body, _ = version.choose(claim.template.locale)
+        return self._renderer.render(body, claim.variables, channel=Channel.PUSH)
+
+    async def _send_to_all(
+        self, claim: Claim, rendered: Rendered, devices: Iterable[Device], ends_at: float
+    ) -> list[DeviceResult]:
+        options = merge(rendered, claim.push or PushOptions())
+        slots = asyncio.Semaphore(self._devices_at_once)
+
+        async def send_to(device: Device) -> DeviceResult:
+            push = OutgoingPush(
+                device=device,
+                title=rendered.title or "",
+                body=rendered.body or "",
+                options=options,
+                notification_id=claim.id,
+            )
+            async with slots:
+                return DeviceResult(device, await self._call(push, claim.attempt, ends_at - self._clock()))
+
+        return await asyncio.gather(*(send_to(device) for device in devices))
+
+    async def _call(self, push: OutgoingPush, number: int, left: float) -> Chained:
+        if left <= 0:
+            return Chained(retry_in=0.0)
+        return await self._chain.call(
+            lambda provider, seconds: provider.send(push, seconds), left, number=number, device_id=push.device.id
+        )
+
+
+def merge(rendered: Rendered, options: PushOptions) -> PushOptions:
+    """What the template says and what the caller asked for; where both speak, the caller is heard."""
+    return msgspec.structs.replace(
+        options,
+        image_url=rendered.image_url if options.image_url is None else options.image_url,
+        data={**(rendered.data or {}), **options.data},
+    )
+
+
+def conclude(results: Sequence[DeviceResult]) -> Delivered:
+    """One outcome for all devices: any accepted, else any that may be tried again, else refused for good.
+
+    Nothing counts as an attempt when no provider was available for any of them.
+    """
+    waits = [wait for wait in map(_wait, results) if wait is not None]
+    if all(result.chained.answer is None for result in results):
+        reason = "No push provider is available."
+        return Delivered(outcome=None, code="no_provider", retry_after=min(waits, default=None), reason=reason)
+    outcome = next(outcome for outcome in _PRECEDENCE if any(result.outcome is outcome for result in results))
+    decisive = next((result.chained for result in results if _decides(result, outcome)), Chained())
+    answer = decisive.answer or Answer(outcome=outcome)
+    return Delivered(
+        outcome=outcome,
+        attempts=tuple(attempt for result in results for attempt in result.chained.attempts),
+        provider=decisive.provider,
+        provider_message_id=answer.provider_message_id,
+        code=answer.code,
+        reason=_reason(results, answer),
+        retry_after=max(waits, default=None),
+        detail={"devices": [_described(result) for result in results]},
+    )
+
+
+def _decides(result: DeviceResult, outcome: Outcome) -> bool:
+    return result.chained.answer is not None and result.outcome is outcome
+
+
+def _wait(result: DeviceResult) -> float | None:
+    answer = result.chained.answer
+    return result.chained.retry_in if answer is None else answer.retry_after
+
+
+def _reason(results: Sequence[DeviceResult], answer: Answer) -> str | None:
+    if len(results) == 1:
+        return answer.detail
+    accepted = sum(result.outcome is Outcome.ACCEPTED for result in results)
+    summary = f"Accepted for {accepted} of {len(results)} devices."
+    return summary if answer.detail is None else f"{summary} {answer.detail}"
+
+
+def _described(result: DeviceResult) -> dict[str, Any]:
+    """A device's outcome, without its token. `retire` says that the device can never be reached again."""
+    chained = result.chained
+    described: dict[str, Any] = {"device_id": result.device.id, "outcome": None, "provider": chained.provider}
+    if chained.answer is not None:
+        described |= {"outcome": chained.answer.outcome.value, "code": chained.answer.code}
+        if chained.answer.retire_contact_point:
+            described["retire"] = True
+    return described
+
+
+def _refused(code: str, reason: str) -> Delivered:
+    return Delivered(outcome=Outcome.PERMANENT, code=code, reason=reason)
