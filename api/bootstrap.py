@@ -149,7 +149,7 @@ class Builder:
     def add_templates(self, databases: Databases) -> ASGIApp:
         """The Template Service."""
         repository = TemplateRepository(databases["templates"])
-        return templates_app(repository, service_token=self.settings.service_token, registry=self.metrics)
+        return templates_app(repository, service_token=self.settings.service_token, metrics=self.metrics)
 
     def add_gateway(self, databases: Databases, users: UsersClient, templates: TemplatesClient) -> ASGIApp:
         """The API Gateway, with a dispatcher in its loop that acts right after each commit."""

@@ -12,22 +12,20 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, TypeVar
 
 from tortoise.backends.base.client import BaseDBAsyncClient, TransactionalDBClient, TransactionContext
-from tortoise.backends.base.config_generator import expand_db_url
 from tortoise.backends.sqlite.client import SqliteClient
 from tortoise.context import TortoiseContext, set_global_context
 from tortoise.exceptions import ConfigurationError as TortoiseConfigurationError
 from tortoise.exceptions import IntegrityError, OperationalError
-from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 from tortoise.transactions import in_transaction
 
 from api.database_errors import Collision, translated
+from api.database_urls import Dialect, alias, app_config, connection_config, dialect_of
+from api.migrating import apply_migrations
 from domain.concurrency import backoff, shielded
-from domain.errors import ConfigurationError, DatabaseUnavailable
+from domain.errors import DatabaseUnavailable
 
 __all__ = [
     "Collision",
@@ -41,26 +39,11 @@ __all__ = [
     "parse_time",
 ]
 
-Dialect = Literal["sqlite", "postgres"]
 Row = dict[str, Any]
 T = TypeVar("T")
 
-_SCHEMES: dict[str, Dialect] = {"sqlite": "sqlite", "postgres": "postgres", "postgresql": "postgres"}
 _MIGRATION_LOCK = 0x48454C494F  # any number that only Heliograph uses
 _PLACEHOLDER = re.compile(r"\$(\d+)")
-_CONNECT_SECONDS = 10.0
-
-_SQLITE_PRAGMAS = {
-    "journal_mode": "WAL",
-    # NORMAL: a commit is in the operating system's hands, so killing any process loses nothing, which is what is
-    # promised. Only a power failure can take the last moments along, and it never corrupts the file. FULL adds an
-    # fsync to each of the four commits of a notification; ask for it with ?synchronous=FULL in the URL.
-    "synchronous": "NORMAL",
-    "busy_timeout": "5000",
-    "foreign_keys": "ON",
-    "cache_size": "-16000",
-    "temp_store": "MEMORY",
-}
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +95,8 @@ class Database:
     def __init__(self, name: str, dialect: Dialect, context: TortoiseContext, size: int, patience: float) -> None:
         self.name = name
         self.dialect: Dialect = dialect
-        self._context, self._alias = context, _alias(name, dialect)
+        self._context, self._alias = context, alias(name, dialect)
+        self._clients = context.connections._copy_storage()
         self._size, self._patience = size, patience
         # The pool itself waits for ever for a free connection; so nobody asks it for one that is not free.
         self._slots = asyncio.Semaphore(size)
@@ -129,9 +113,8 @@ class Database:
         await self._take_slot()
         try:
             with translated(self.name):
-                client = self._client()
-                await _connect_sqlite(client)
-                return await client.execute_query_dict(_for(self.dialect, sql), list(params))
+                await _connect_sqlite(self._client)
+                return await self._client.execute_query_dict(_for(self.dialect, sql), list(params))
         finally:
             self._slots.release()
 
@@ -180,16 +163,19 @@ class Database:
         except TimeoutError as error:
             raise DatabaseUnavailable(f"The {self.name} database is busy: no connection became free.") from error
 
+    @property
     def _client(self) -> BaseDBAsyncClient:
-        return self._context.connections.get(self._alias)
+        return self._clients[self._alias]
 
     async def _transaction(self, work: Callable[[Tx], Awaitable[T]]) -> T:
-        # This task is ours alone, so the context is entered for it and never left.
-        self._context.__enter__()
-        transaction = in_transaction(self._alias)
         try:
+            # This task is ours alone, so the context is entered for it and never left; and whatever transaction the
+            # caller is in, this one is another.
+            self._context.__enter__()
+            self._context.connections._set_storage(dict(self._clients))
+            transaction = in_transaction(self._alias)
             with translated(self.name):
-                await _connect_sqlite(self._client())
+                await _connect_sqlite(self._client)
                 client = await _begin(transaction)
             try:
                 result = await work(Tx(self.name, self.dialect, client))
@@ -213,12 +199,7 @@ class Database:
         if self.dialect == "postgres":
             # Concurrent migrations crash each other; the lock goes with the transaction.
             await tx.query(f"select pg_advisory_xact_lock({_MIGRATION_LOCK})")
-        client = self._client()  # the transaction's, in this task
-        executor = MigrationExecutor(client, {self.name: _app(self.name, self.dialect)})
-        # The executor looks at this table before it makes it, which would abort the transaction.
-        await executor.recorder.ensure_schema(_WithinTransaction(executor))
-        setattr(executor.recorder, "ensure_schema", _nothing)  # noqa: B010 - once is enough
-        await executor.migrate([MigrationTarget(app_label=self.name, name="__latest__")], direction="forward")
+        await apply_migrations(self.name, self.dialect, self._context.connections.get(self._alias))
 
 
 class Databases:
@@ -243,13 +224,13 @@ class Databases:
         `ConfigurationError`. What one process opens together shares one Tortoise context; several may be open at once,
         but models used outside `unit` belong to the one opened first.
         """
-        dialects = {name: _dialect(name, url) for name, url in urls.items()}
+        dialects = {name: dialect_of(name, url) for name, url in urls.items()}
         config = {
             "connections": {
-                _alias(name, dialects[name]): _connection(name, url, pool_size, command_timeout)
+                alias(name, dialects[name]): connection_config(name, url, pool_size, command_timeout)
                 for name, url in urls.items()
             },
-            "apps": {name: _app(name, dialect) for name, dialect in dialects.items()},
+            "apps": {name: app_config(name, dialect) for name, dialect in dialects.items()},
         }
         context = TortoiseContext()
         with context:
@@ -277,24 +258,6 @@ class Databases:
             await self._context.close_connections()
 
 
-class _WithinTransaction:
-    """The part of a schema editor that makes the migrations' own table, without SQLite's implicit commit."""
-
-    def __init__(self, executor: MigrationExecutor) -> None:
-        editor = executor._schema_editor(atomic=True)
-        self.DIALECT = editor.DIALECT
-        self._get_model_sql_data = editor._get_model_sql_data
-        self.execute_script = editor._run_sql
-
-    @property
-    def client(self) -> "_WithinTransaction":
-        return self
-
-
-async def _nothing(_: object) -> None:
-    return None
-
-
 async def _connect_sqlite(client: BaseDBAsyncClient) -> None:
     # Left to itself, Tortoise keeps its lock for ever when the file cannot be opened.
     if isinstance(client, SqliteClient) and client._connection is None:
@@ -317,42 +280,6 @@ async def _begin(transaction: TransactionContext) -> TransactionalDBClient:
         if lock is not None and lock.locked():
             lock.release()
         raise
-
-
-def _alias(name: str, dialect: Dialect) -> str:
-    # Tortoise remembers statements by the connection's name for as long as the process lives.
-    return f"{name}_{dialect}"
-
-
-def _app(name: str, dialect: Dialect) -> dict[str, Any]:
-    return {
-        "models": [f"api.{name}.tables"],
-        "default_connection": _alias(name, dialect),
-        "migrations": f"api.{name}.migrations",
-    }
-
-
-def _dialect(name: str, url: str) -> Dialect:
-    scheme = urlsplit(url).scheme
-    if scheme not in _SCHEMES:
-        raise ConfigurationError(f"The URL of the {name} database must start with sqlite:// or postgres://.")
-    return _SCHEMES[scheme]
-
-
-def _connection(name: str, url: str, pool_size: int, command_timeout: float) -> dict[str, Any]:
-    try:
-        found = expand_db_url(url)
-    except (TortoiseConfigurationError, ValueError) as error:
-        raise ConfigurationError(f"The URL of the {name} database cannot be read: {error}") from error
-    credentials: dict[str, Any] = found["credentials"]
-    if _dialect(name, url) == "sqlite":
-        Path(credentials["file_path"]).parent.mkdir(parents=True, exist_ok=True)
-        asked = {key: values[-1] for key, values in parse_qs(urlsplit(url).query).items()}
-        found["credentials"] = {"file_path": credentials["file_path"], **_SQLITE_PRAGMAS, **asked}
-    else:
-        defaults = {"maxsize": pool_size, "command_timeout": command_timeout, "timeout": _CONNECT_SECONDS}
-        found["credentials"] = {**defaults, "application_name": f"heliograph-{name}", **credentials}
-    return found
 
 
 @lru_cache(maxsize=1024)

@@ -1,11 +1,14 @@
 """Kinds of input that several services take, checked the same way everywhere."""
 
+import re
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from domain.template import canonical_locale, locale_problem
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Input(BaseModel):
@@ -15,9 +18,9 @@ class Input(BaseModel):
 
 
 def _storable(text: str) -> str:
-    # PostgreSQL's text cannot hold it, and no mail header may.
-    if "\0" in text:
-        raise ValueError("must not contain the character NUL")
+    # PostgreSQL's text cannot hold NUL, nothing can encode half a surrogate pair, and no mail header may have either.
+    if "\0" in text or (not text.isascii() and _SURROGATE.search(text)):
+        raise ValueError("must not contain the character NUL or a lone surrogate")
     return text
 
 
@@ -33,5 +36,7 @@ Locale = Annotated[
     AfterValidator(_locale),
     Field(description="A BCP 47 language tag; its casing is normalised.", examples=["en", "pt-BR"]),
 ]
+Segment = Annotated[Text, Path(max_length=200)]
+"""An id or a key as a segment of a path; it may name nothing."""
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000, description="Counts from 1.")]
 PageLimit = Annotated[int, Query(ge=1, le=100, description="Items on a page.")]

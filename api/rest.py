@@ -28,7 +28,7 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 def segment(kind: str, value: str) -> str:
     """`value` as one segment of a path. Raises `NotFound` for what cannot be one, so it names nothing."""
-    if value.strip(".") == "":
+    if value.strip(".") == "" or len(value) > 200 or not value.isprintable():
         raise NotFound(kind, value)
     return quote(value, safe="")
 

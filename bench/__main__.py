@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from api.database import Databases
-from bench.cluster import API_KEY, Cluster, Process, free_port
+from tests.servers.roles import API_KEY, Cluster, Process, free_port
 from bench.load import flat_out, paced, send_one
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbitmq import RabbitMQServer
@@ -129,9 +129,8 @@ async def measure(cluster: Cluster, urls: Mapping[str, str], out: Path, options:
         await asyncio.sleep(0.5)  # the sink writes its file a few times a second
         mails = received(out)
         print(f"  at {options.rate:g}/s: answer     {_quantiles(answers)}")
-        print(
-            f"  at {options.rate:g}/s: in the sink {_quantiles([mails[id][0] - at for id, at in slow.items() if id in mails])}"
-        )
+        arrivals = [mails[id][0] - at for id, at in slow.items() if id in mails]
+        print(f"  at {options.rate:g}/s: in the sink {_quantiles(arrivals)}")
         return await faults(databases, {*warm, *sent, *slow}, mails)
     finally:
         await databases.close()

@@ -155,6 +155,8 @@ class Batcher(Generic[Item, Result]):
 
     async def _one_batch(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+        if not batch:  # another batch took them while this one waited for company
+            return
         try:
             results = await self._results([item for item, _ in batch])
         except asyncio.CancelledError:

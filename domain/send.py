@@ -6,7 +6,7 @@ recipient which channels to use, pins the template version and locale, and hands
 """
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 

@@ -25,7 +25,7 @@ PARTS: dict[Channel, tuple[str, ...]] = {
 _MAX_CACHED_CHARACTERS = 4 * 1024 * 1024
 """A syntax tree takes about 64 bytes a character, so this is some 256 MB at the very worst."""
 
-_LINE_BREAKS = re.compile(r"[\s\x00-\x1f\x7f\x85]*[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029][\s\x00-\x1f\x7f\x85]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 
@@ -203,8 +203,10 @@ class Renderer:
         if source is None:
             return None
         text = self.compile(source).render(variables)
+        if text.isprintable() or not _CONTROL.search(text):
+            return text
         # A line break from a variable must not start a new header.
-        return text if text.isprintable() else _LINE_BREAKS.sub(" ", text).strip()
+        return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def missing(needed: Iterable[str], given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -44,11 +44,11 @@ class BroadcastBell:
 
     async def connect(self) -> None:
         """Start. Returns at once even when Redis is away; it is found later."""
+        self._open = True
         await self._broadcast.connect()
         for channel in self._listeners:
             _ = self._tasks.supervise(f"bell: {channel}", partial(self._hand_out, channel))
         _ = self._tasks.supervise("bell: rings", self._send)
-        self._open = True
         if self._redis is None:  # as Redis does once it is connected
             for listener in self._all_listeners():
                 listener.offer(b"")
@@ -80,7 +80,7 @@ class BroadcastBell:
             self._listeners[channel].discard(listener)
 
     async def _send(self) -> None:
-        while True:
+        while self._open:  # a publish can swallow the cancellation: see `bell_redis`
             channel, payload = await self._outgoing.get()
             await self._broadcast.publish(channel, payload)
 

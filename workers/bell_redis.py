@@ -8,7 +8,7 @@ every reconnection, finds out by PING when nobody is at the other end, and loses
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from broadcaster import BroadcastBackend, Event
 from redis.asyncio import Redis
@@ -56,6 +56,7 @@ class ReconnectingRedis(BroadcastBackend):
         self._incoming: asyncio.Queue[Event] = asyncio.Queue(buffer)
         self._tasks = Tasks()
         self._connected = False
+        self._open = False
 
     @property
     def connected(self) -> bool:
@@ -64,10 +65,12 @@ class ReconnectingRedis(BroadcastBackend):
 
     async def connect(self) -> None:
         """Begin to look for Redis; returns at once."""
+        self._open = True
         _ = self._tasks.supervise("feed: Redis", self._stay_subscribed)
 
     async def disconnect(self) -> None:
         """Stop and let go of the connections."""
+        self._open = False
         await self._tasks.cancel()
         await self._publisher.aclose()
 
@@ -103,10 +106,13 @@ class ReconnectingRedis(BroadcastBackend):
         database = self._publisher.connection_pool.connection_kwargs.get("db") or 0
         return f"{channel}@{database}" if database else channel
 
+    # On Python 3.11 redis-py can swallow a cancellation (`asyncio.wait_for` does, when what it waits for is done at the
+    # same moment). So the loops below also ask whether they are still wanted.
+
     async def _stay_subscribed(self) -> None:
-        while True:
+        while self._open:
             async for attempt in backoff(FIRST_RETRY, LAST_RETRY):
-                if await self._session(attempt):
+                if await self._session(attempt) or not self._open:
                     break
             await asyncio.sleep(FIRST_RETRY)  # a server that drops us again and again must not make us spin
 
@@ -117,16 +123,16 @@ class ReconnectingRedis(BroadcastBackend):
         except _AWAY as error:
             if self._connected or attempt == 1:
                 log.warning("Redis is away, looking for it; the feed goes by polling: %r", error)
-            return self._connected
         finally:
-            self._connected = False
+            connected, self._connected = self._connected, False
+        return connected
 
-    async def _hear(self) -> NoReturn:
+    async def _hear(self) -> None:
         """Subscribe and pass on what comes, until the connection fails."""
         async with self._client() as client, client.pubsub() as pubsub:
             await pubsub.subscribe(*self._names.values())
             asked = False
-            while True:
+            while self._open:
                 message = await pubsub.get_message(timeout=SILENCE)
                 if message is not None:
                     asked = False

@@ -5,7 +5,6 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,13 +14,14 @@ from api.gateway.graphql_view import GraphQLView
 from api.gateway.playground import Playground, assets_route
 from api.gateway.schema.context import Services
 from api.health import Check, health_routes
-from api.http import Correlation, LastResort, fail, respond
+from api.http import Correlation, LastResort, fail, install_error_handlers, respond
 from api.security import Authenticator, Principal, Scope, require
 from domain.errors import HeliographError, NotFound
 from domain.ids import NOTIFICATION, is_id
+from domain.views import NotificationView
 
-OPTIONAL_CHECKS = ("feed",)
-"""Without the feed's server subscriptions poll: the gateway is degraded, not down."""
+OPTIONAL_CHECKS = ("feed", "broker")
+"""Without them it still accepts and answers; notifications and events only come later: degraded, not down."""
 
 
 class GatewayServices(Services, frozen=True, kw_only=True):
@@ -44,13 +44,11 @@ def gateway_app(services: GatewayServices) -> Starlette:
         Route("/v1/notifications/{id}", status.notification, methods=["GET"]),
         Route("/v1/requests/{request_id:path}", status.request, methods=["GET"]),
         *assets_route(),
-        *health_routes(services.checks, optional=OPTIONAL_CHECKS, registry=services.metrics),
+        *health_routes(services.checks, optional=OPTIONAL_CHECKS, metrics=services.metrics),
     ]
-    return Starlette(
-        routes=routes,
-        middleware=[Middleware(Correlation), Middleware(LastResort)],
-        exception_handlers={HTTPException: _on_http},
-    )
+    app = Starlette(routes=routes, middleware=[Middleware(Correlation), Middleware(LastResort)])
+    install_error_handlers(app)  # type: ignore[arg-type]  # it only adds exception handlers, as any Starlette takes
+    return app
 
 
 class _Status:
@@ -82,17 +80,24 @@ class _Status:
             raise NotFound("notification", identifier)
         attempts = (await queries.attempts([view.id])).get(view.id, ())
         timeline = (await queries.timeline([view.id])).get(view.id, ())
-        return {"notification": view, "attempts": attempts, "timeline": timeline}
+        return {**_shown(view), "attempts": attempts, "timeline": timeline}
 
     async def _find_request(self, principal: Principal, request: Request) -> dict[str, Any]:
         key, queries = request.path_params["request_id"], self._services.queries
         view = None if "\0" in key else await queries.request(principal.client, key) or await queries.request(None, key)
         if view is None:
             raise NotFound("request", key)
-        return {"request": view, "finished": view.finished, "percent": view.percent}
+        shown = {name: getattr(view, name) for name in view.__struct_fields__}
+        return {**shown, "finished": view.finished, "percent": view.percent}
 
 
-async def _on_http(_: Request, error: Exception) -> Response:
-    """Paths that are not there, and methods that they do not take."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return respond(None, str(getattr(error, "detail", "")), status=status)
+def _shown(view: NotificationView) -> dict[str, Any]:
+    """Without the device tokens: whoever holds one can push to the device."""
+    recipient = view.recipient
+    shown = {name: getattr(view, name) for name in view.__struct_fields__ if name not in ("request", "recipient")}
+    shown["recipient"] = {
+        "user_id": recipient.user_id,
+        "email": recipient.email,
+        "device_count": len(recipient.devices),
+    }
+    return shown

@@ -32,9 +32,6 @@ class Dialect(Protocol):
     def power_of_two(self, exponent: str) -> str:
         """2 to the power of a small whole number."""
 
-    def as_written(self, expression: str) -> str:
-        """A time of a recordset with the precision with which the database's clock writes."""
-
 
 class PostgresDialect:
     """PostgreSQL 13 or newer."""
@@ -54,14 +51,12 @@ class PostgresDialect:
     def power_of_two(self, exponent: str) -> str:
         return f"(1 << {exponent})"
 
-    def as_written(self, expression: str) -> str:
-        return expression
-
 
 class SqliteDialect:
     """SQLite 3.35 or newer, one process, one connection: it needs no row locks."""
 
-    now = "strftime('%Y-%m-%d %H:%M:%f+00:00', 'now')"
+    # As `stamp` writes it: the clock counts milliseconds, and texts compare only if they have one width.
+    now = "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000+00:00')"
     for_update = ""
     skip_locked = ""
     materialized = ""
@@ -71,13 +66,10 @@ class SqliteDialect:
         return f"(SELECT {listed} FROM json_each({parameter}))"
 
     def after(self, seconds: str) -> str:
-        return f"strftime('%Y-%m-%d %H:%M:%f+00:00', 'now', ({seconds}) || ' seconds')"
+        return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds') || '000+00:00')"
 
     def power_of_two(self, exponent: str) -> str:
         return f"(1 << {exponent})"
-
-    def as_written(self, expression: str) -> str:
-        return f"strftime('%Y-%m-%d %H:%M:%f+00:00', {expression})"
 
 
 def dialect_of(name: str) -> Dialect:

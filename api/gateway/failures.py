@@ -1,13 +1,14 @@
 """What of an error a client gets to see: mistakes in full, our own bugs not at all."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from graphql import (
     ArgumentNode,
     DocumentNode,
     GraphQLError,
+    GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLSchema,
     GraphQLSyntaxError,
@@ -16,12 +17,14 @@ from graphql import (
     ObjectFieldNode,
     Undefined,
     VariableDefinitionNode,
+    get_named_type,
     get_operation_ast,
     type_from_ast,
 )
 from graphql.language import Visitor, visit
 from graphql.language.visitor import BREAK
 from graphql.utilities.validate_input_value import validate_input_value
+from strawberry.exceptions import StrawberryInputCoercionError
 
 from api.gateway.schema.context import Context
 from domain.errors import FieldProblem, HeliographError, RateLimited, RequestError, Unavailable, ValidationFailed
@@ -82,7 +85,14 @@ def _of_document(error: GraphQLError, context: Context) -> GraphQLError:
 
 
 def _is_of_variables(error: GraphQLError) -> bool:
-    return error.path is None and bool(error.nodes) and isinstance((error.nodes or [None])[0], VariableDefinitionNode)
+    """The executor points at the variable, but for Strawberry's own check of `@oneOf`."""
+    if error.path is not None:
+        return False
+    if isinstance(error, StrawberryInputCoercionError) or isinstance(
+        error.original_error, StrawberryInputCoercionError
+    ):
+        return True
+    return error.nodes is not None and isinstance(next(iter(error.nodes), None), VariableDefinitionNode)
 
 
 def _of_variables(errors: Sequence[GraphQLError], context: Context) -> GraphQLError:
@@ -102,10 +112,11 @@ def _of_execution(error: GraphQLError, context: Context) -> GraphQLError:
         cause = cause.original_error
     if isinstance(cause, RequestError | Unavailable):
         return _with(error, shown(cause), cause.message)
-    if isinstance(cause or error, GraphQLError) and (cause or error).nodes:  # type: ignore[union-attr]
+    pointing = error if cause is None else cause
+    if isinstance(pointing, GraphQLError) and pointing.nodes:
         # The executor points at the document: an argument that does not fit.
         return _with(error, {"code": VALIDATION_FAILED})
-    log.error("correlation id %s: %s failed", context.correlation_id, _place(error), exc_info=cause or error)
+    log.error("correlation id %s: %s failed", context.correlation_id, _place(error), exc_info=pointing)
     return masked(context.correlation_id, error)
 
 
@@ -142,36 +153,38 @@ def _check_value(name: str, value: Any, type_: Any, problems: list[FieldProblem]
 
     expected: GraphQLInputType = type_
     validate_input_value(value, expected, note)
+    problems.extend(_one_of_problems(value, expected, (name,)))
+
+
+def _one_of_problems(value: Any, type_: Any, path: tuple[str, ...]) -> Iterator[FieldProblem]:
+    """Every `@oneOf` input that has not exactly one field. Strawberry stops at the first and does not say where."""
+    named = get_named_type(type_)
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _one_of_problems(item, named, (*path, str(index)))
+    elif isinstance(value, dict) and isinstance(named, GraphQLInputObjectType):
+        definition = named.extensions.get("strawberry-definition")
+        if definition is not None and definition.is_one_of and [given is None for given in value.values()] != [False]:
+            yield FieldProblem(path, "one_of", f"takes exactly one of {', '.join(named.fields)}")
+        for field, inner in value.items():
+            if field in named.fields:
+                yield from _one_of_problems(inner, named.fields[field].type, (*path, field))
 
 
 class _Finder(Visitor):
-    """Looks for a value and remembers the way to it: argument, fields, list indexes."""
+    """Looks for a node and remembers the way to it: the keys from the document down."""
 
     def __init__(self, wanted: Node) -> None:
         super().__init__()
         self._wanted = wanted
-        self.path: tuple[str, ...] | None = None
+        self.way: list[str | int] = []
 
-    def enter(self, node: Node, key: str | int | None, _parent: Any, _path: Any, ancestors: list[Any]) -> Any:
+    def enter(self, node: Node, _key: Any, _parent: Any, path: list[str | int], _ancestors: Any) -> Any:
+        """Stop where it is found."""
         if node is not self._wanted:
             return None
-        way = [*ancestors, node]
-        names = []
-        for index, step in enumerate(way):
-            if isinstance(step, ArgumentNode | ObjectFieldNode):
-                names.append(step.name.value)
-            elif isinstance(step, list | tuple) and names and index + 1 < len(way):
-                names.extend(_index_in_list(way, index))
-        self.path = tuple(names) or None
+        self.way = list(path)
         return BREAK
-
-
-def _index_in_list(way: list[Any], index: int) -> list[str]:
-    """The place of the next step in a list value; the fields of an object stand in a tuple too, but have names."""
-    step, following = way[index], way[index + 1]
-    if isinstance(following, ArgumentNode | ObjectFieldNode):
-        return []
-    return [str(next(place for place, item in enumerate(step) if item is following))]
 
 
 def _literal_path(document: DocumentNode | None, nodes: Sequence[Node] | None) -> tuple[str, ...] | None:
@@ -180,4 +193,12 @@ def _literal_path(document: DocumentNode | None, nodes: Sequence[Node] | None) -
         return None
     finder = _Finder(nodes[0])
     visit(document, finder)
-    return finder.path
+    step: Any = document
+    names: list[str] = []
+    for key in finder.way:
+        step = step[key] if isinstance(key, int) else getattr(step, key)
+        if isinstance(step, ArgumentNode | ObjectFieldNode):
+            names.append(step.name.value)
+        elif isinstance(key, int) and names:
+            names.append(str(key))
+    return tuple(names) or None

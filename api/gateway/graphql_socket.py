@@ -54,7 +54,7 @@ class Adapter(ASGIWebSocketAdapter):
 
 
 class Handler(BaseGraphQLTransportWSHandler[Context, None]):
-    """One socket. A bad document harms only its own operation; a bad message closes the socket, as the protocol wants."""
+    """One socket. A bad document harms only its own operation; a bad message closes the socket, as it should."""
 
     async def handle_message(self, message: Message) -> None:
         """Anything that is no message of the protocol closes the socket with 4400."""

@@ -15,7 +15,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import StreamExecutionResult
 from strawberry.types.graphql import OperationType
-from strawberry.types.unset import UNSET, UnsetType
+from strawberry.types.unset import UnsetType
 
 from api.gateway.documents import Documents, Gate
 from api.gateway.failures import INTERNAL, presented, shown
@@ -47,7 +47,7 @@ class GraphQLView(GraphQL[Context, None]):
     """
 
     graphql_transport_ws_handler_class = Handler
-    websocket_adapter_class = Adapter  # type: ignore[assignment]  # as in the class that it is made from
+    websocket_adapter_class = Adapter
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class GraphQLView(GraphQL[Context, None]):
             if "authorization" in headers or "x-api-key" in headers:
                 raise ConnectionRejectionError from error
             raise
-        return UNSET
+        return UnsetType()  # an acknowledgement without a payload
 
     # -------------------------------------------------------------------------------------------- what both share
 

@@ -12,6 +12,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLArgument,
     GraphQLError,
     GraphQLInterfaceType,
     GraphQLObjectType,
@@ -81,7 +82,7 @@ class Guard:
         self._lists, self._pages = _lists_of(schema)
 
     def problems(self, document: DocumentNode) -> list[GraphQLError]:
-        """Why the document is refused; empty when it is not. Its size in characters and tokens is the parser's affair."""
+        """Why it is refused; empty when it is not. Its size in characters and tokens is the parser's affair."""
         fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
         if len(fragments) > self.limits.fragments:
             return [_refusal("fragments", len(fragments), self.limits.fragments)]
@@ -183,11 +184,19 @@ def _lists_of(schema: GraphQLSchema) -> tuple[frozenset[str], dict[str, int]]:
             continue
         for name, field in type_.fields.items():
             if "limit" in field.args:
-                pages[name] = max(pages.get(name, 0), int(field.args["limit"].default_value))
+                pages[name] = max(pages.get(name, 0), _usual_page(field.args["limit"]))
             elif is_list_type(get_nullable_type(field.type)) and is_composite_type(get_named_type(field.type)):
                 lists.add(name)
     # The items of a page stand in its `data`; they were counted where the page was asked for.
     return frozenset(lists - {"data"}), pages
+
+
+def _usual_page(argument: GraphQLArgument) -> int:
+    """The length of a page that was not asked for: Strawberry gives a Python value, a schema's text a literal."""
+    if isinstance(argument.default_value, int):
+        return argument.default_value
+    literal = argument.default.literal if argument.default else None
+    return int(literal.value) if isinstance(literal, IntValueNode) else Limits().page
 
 
 def _refusal(what: str, count: int, limit: int) -> GraphQLError:

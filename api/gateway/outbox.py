@@ -105,7 +105,7 @@ class _Statements:
         self.give_back = f"""
             WITH item AS {taken}
             UPDATE notifications SET next_at = {sql.now}, drives = 0 FROM item
-            WHERE notifications.id = item.id AND next_at = {sql.as_written("item.written")}
+            WHERE notifications.id = item.id AND next_at = item.written
                 AND (token IS NULL OR settled IS NOT NULL)
             RETURNING notifications.id"""
         self._sql = sql

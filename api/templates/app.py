@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.health import Check
 from api.http import page_meta, respond
-from api.inputs import Input, Locale, PageLimit, PageNumber, Text
+from api.inputs import Input, Locale, PageLimit, PageNumber, Segment, Text
 from api.openapi import Answers, service
 from api.records import Deleted, RenderedTemplate, ResolvedTemplate
 from api.templates.repository import NewTemplate, NewVersion, TemplateRepository
@@ -125,12 +125,12 @@ def _add_templates(app: FastAPI, repository: TemplateRepository, answers: Answer
         return respond(templates, meta=page_meta(total, page, limit))
 
     @app.get("/v1/templates/{key}", tags=[tag], responses=answers.of(Template, "The template.", 404))
-    async def get_template(key: str) -> Response:
+    async def get_template(key: Segment) -> Response:
         """One template with its published version."""
         return respond(await repository.get(key))
 
     @app.delete("/v1/templates/{key}", tags=[tag], responses=answers.of(Deleted, "Gone.", 404))
-    async def delete_template(key: str) -> Response:
+    async def delete_template(key: Segment) -> Response:
         """Remove a template. What was accepted with one of its versions is still sent."""
         await repository.delete(key)
         return respond(Deleted(id=key), "Template deleted.")
@@ -141,7 +141,7 @@ def _add_versions(app: FastAPI, repository: TemplateRepository, answers: Answers
     made = answers.of(TemplateVersion, "The version.", 404, status=201)
 
     @app.post("/v1/templates/{key}/versions", tags=[tag], status_code=201, responses=made)
-    async def create_version(key: str, body: VersionBody) -> Response:
+    async def create_version(key: Segment, body: VersionBody) -> Response:
         """Write the next version. It is not sent before it is published."""
         template = await repository.get(key)
         version = _new_version(body, template.default_locale, ())
@@ -150,18 +150,18 @@ def _add_versions(app: FastAPI, repository: TemplateRepository, answers: Answers
     versions = answers.of(list[TemplateVersion], "All versions, the newest first.", 404)
 
     @app.get("/v1/templates/{key}/versions", tags=[tag], responses=versions)
-    async def list_versions(key: str) -> Response:
+    async def list_versions(key: Segment) -> Response:
         """List the versions of a template."""
         found = await repository.versions(key)
         return respond(found, meta=page_meta(len(found), 1, max(1, len(found))))
 
     @app.get(one, tags=[tag], responses=answers.of(TemplateVersion, "The version.", 404))
-    async def get_version(key: str, version: Number) -> Response:
+    async def get_version(key: Segment, version: Number) -> Response:
         """One version, published or not."""
         return respond(await repository.version(key, version))
 
     @app.post(f"{one}/publish", tags=[tag], responses=answers.of(Template, "The template.", 404))
-    async def publish_version(key: str, version: Number) -> Response:
+    async def publish_version(key: Segment, version: Number) -> Response:
         """Send this version from now on. Publishing an older one rolls back."""
         return respond(await repository.publish(key, version), "Version published.")
 
@@ -171,7 +171,7 @@ def _add_rendering(app: FastAPI, repository: TemplateRepository, answers: Answer
 
     @app.get("/v1/templates/{key}/resolve", tags=[tag], responses=answers.of(ResolvedTemplate, "The body.", 404))
     async def resolve(
-        key: str,
+        key: Segment,
         locale: Annotated[str | None, Query(max_length=35, examples=["pt-BR"])] = None,
         version: Annotated[int | None, Query(ge=1, le=2_000_000_000)] = None,
     ) -> Response:
@@ -181,7 +181,7 @@ def _add_rendering(app: FastAPI, repository: TemplateRepository, answers: Answer
         return respond(_resolved(found, body, chain))
 
     @app.post("/v1/templates/{key}/render", tags=[tag], responses=answers.of(RenderedTemplate, "As it reads.", 404))
-    async def render(key: str, body: RenderBody) -> Response:
+    async def render(key: Segment, body: RenderBody) -> Response:
         """Render a version without sending it."""
         found = await _find(repository, key, body.version)
         return respond(_rendered(renderer, found, body))

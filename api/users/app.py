@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from api.health import Check
 from api.http import page_meta, respond
-from api.inputs import Input, Locale, PageLimit, PageNumber, Text
+from api.inputs import Input, Locale, PageLimit, PageNumber, Segment, Text
 from api.openapi import Answers, service
 from api.records import Deleted, User, UserDevice
 from api.users.repository import NewUser, UserRepository
@@ -49,7 +49,7 @@ def _token(token: str) -> str:
     return token
 
 
-Email = Annotated[str, AfterValidator(_email), Field(description="One address.", examples=["ann@example.com"])]
+Email = Annotated[Text, AfterValidator(_email), Field(description="One address.", examples=["ann@example.com"])]
 Name = Annotated[Text, Field(min_length=1, max_length=200, examples=["Ann Example"])]
 TimeZone = Annotated[str, AfterValidator(_time_zone), Field(max_length=64, examples=["Europe/Berlin"])]
 UserId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$", examples=["usr_0192f0c4"])]
@@ -129,24 +129,24 @@ def _add_users(app: FastAPI, repository: UserRepository, answers: Answers) -> No
     async def list_users(
         page: PageNumber = 1,
         limit: PageLimit = 20,
-        email: Annotated[str | None, Query(description="Only the user with this address.")] = None,
+        email: Annotated[Text | None, Query(description="Only the user with this address.")] = None,
     ) -> Response:
         """List users."""
         users, total = await repository.page(page, limit, email)
         return respond(users, meta=page_meta(total, page, limit))
 
     @app.get("/v1/users/{user_id}", tags=[tag], responses=answers.of(User, "The user.", 404))
-    async def get_user(user_id: str) -> Response:
+    async def get_user(user_id: Segment) -> Response:
         """One user with all devices."""
         return respond(await repository.get(user_id))
 
     @app.patch("/v1/users/{user_id}", tags=[tag], responses=answers.of(User, "The user.", 404, 409))
-    async def update_user(user_id: str, body: UpdateUser) -> Response:
+    async def update_user(user_id: Segment, body: UpdateUser) -> Response:
         """Change what is given; leave the rest."""
         return respond(await repository.update(user_id, body.model_dump(exclude_unset=True)), "User updated.")
 
     @app.delete("/v1/users/{user_id}", tags=[tag], responses=answers.of(Deleted, "Gone.", 404))
-    async def delete_user(user_id: str) -> Response:
+    async def delete_user(user_id: Segment) -> Response:
         """Forget a user and all devices."""
         await repository.delete(user_id)
         return respond(Deleted(id=user_id), "User deleted.")
@@ -164,24 +164,24 @@ def _add_devices(app: FastAPI, repository: UserRepository, answers: Answers) -> 
     made = answers.of(UserDevice, "The device.", 404, status=201)
 
     @app.post("/v1/users/{user_id}/devices", tags=[tag], status_code=201, responses=made)
-    async def register_device(user_id: str, body: RegisterDevice) -> Response:
+    async def register_device(user_id: Segment, body: RegisterDevice) -> Response:
         """Add a device. A token that is known is refreshed, and moves here if it was another user's."""
         device = await repository.register_device(user_id, body.platform, body.token)
         return respond(device, "Device registered.", status=201)
 
     @app.delete("/v1/users/{user_id}/devices/{device_id}", tags=[tag], responses=answers.of(Deleted, "Gone.", 404))
-    async def remove_users_device(user_id: str, device_id: str) -> Response:
+    async def remove_users_device(user_id: Segment, device_id: Segment) -> Response:
         """Forget one of a user's devices."""
         owner = await repository.remove_device(device_id, user_id)
         return respond(Deleted(id=device_id, user_id=owner), "Device removed.")
 
     @app.get("/v1/devices/{device_id}", tags=[tag], responses=answers.of(UserDevice, "The device.", 404))
-    async def get_device(device_id: str) -> Response:
+    async def get_device(device_id: Segment) -> Response:
         """One device, and whose it is."""
         return respond(await repository.device(device_id))
 
     @app.delete("/v1/devices/{device_id}", tags=[tag], responses=answers.of(Deleted, "Gone.", 404))
-    async def remove_device(device_id: str) -> Response:
+    async def remove_device(device_id: Segment) -> Response:
         """Forget a device, whoever has it."""
         owner = await repository.remove_device(device_id)
         return respond(Deleted(id=device_id, user_id=owner), "Device removed.")

@@ -52,7 +52,7 @@ class UsersClient:
     async def create(
         self,
         *,
-        id: str | None = None,  # noqa: A002 - the public name
+        id: str | None = None,
         email: str | None = None,
         name: str | None = None,
         locale: str | None = None,

@@ -65,7 +65,7 @@ class UserRepository:
 
     async def get(self, id_: str) -> User:
         """Raises `NotFound`."""
-        users = await self._users(f"select {_USER} from users where id = $1", [id_])  # noqa: S608 - ours
+        users = await self._users(f"select {_USER} from users where id = $1", [id_])
         if not users:
             raise NotFound("user", id_)
         return users[0]
@@ -73,9 +73,9 @@ class UserRepository:
     async def page(self, page: int, limit: int, email: str | None = None) -> tuple[list[User], int]:
         """One page of users by age, and how many there are; `email` finds one address, in any case."""
         where, params = ("where email_key = $1", [_email_key(email)]) if email is not None else ("", [])
-        count = await self._db.query(f"select count(*) as total from users {where}", params)  # noqa: S608 - ours
+        count = await self._db.query(f"select count(*) as total from users {where}", params)
         at = len(params)
-        sql = f"select {_USER} from users {where} order by created_at, id limit ${at + 1} offset ${at + 2}"  # noqa: S608
+        sql = f"select {_USER} from users {where} order by created_at, id limit ${at + 1} offset ${at + 2}"
         return await self._users(sql, [*params, limit, (page - 1) * limit]), count[0]["total"]
 
     async def update(self, id_: str, changes: Mapping[str, str | None]) -> User:
@@ -106,7 +106,7 @@ class UserRepository:
             return []
         chosen = among(self._db.dialect, "id", "$1")
         rows = await self._db.query(
-            f"select {_USER} from users where {chosen}",  # noqa: S608 - ours
+            f"select {_USER} from users where {chosen}",
             [listed(self._db.dialect, ids)],
         )
         devices = await self._device_rows([row["id"] for row in rows])
@@ -130,7 +130,7 @@ class UserRepository:
 
     async def device(self, id_: str) -> UserDevice:
         """Raises `NotFound`."""
-        rows = await self._db.query(f"select {_DEVICE} from devices where id = $1", [id_])  # noqa: S608 - ours
+        rows = await self._db.query(f"select {_DEVICE} from devices where id = $1", [id_])
         if not rows:
             raise NotFound("device", id_)
         return _device(rows[0])
@@ -159,7 +159,7 @@ class UserRepository:
             return {}
         chosen = among(self._db.dialect, "user_id", "$1")
         rows = await self._db.query(
-            f"select {_DEVICE} from devices where {chosen} order by user_id, id",  # noqa: S608 - ours
+            f"select {_DEVICE} from devices where {chosen} order by user_id, id",
             [listed(self._db.dialect, user_ids)],
         )
         return {user_id: list(group) for user_id, group in groupby(rows, key=lambda row: row["user_id"])}

@@ -9,12 +9,18 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from domain.ports import Answer, OutgoingEmail
+from workers.email.smtp import SmtpProvider
+
+DEADLINE = 10.0
+DOT = "CONTENT"
 HANG = b"hang"
 DROP = b"drop"
 BY_THE_BOOK = {
@@ -44,6 +50,7 @@ class ScriptedServer:
         *,
         extensions: tuple[str, ...] = (),
         tls: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
     ) -> None:
         self.commands: list[str] = []
         self.mails: list[bytes] = []
@@ -57,19 +64,20 @@ class ScriptedServer:
             self._script[verb] = [replies] if isinstance(replies, bytes) else list(replies)
         self._extensions = extensions
         self._tls = tls
-        self._open: dict[asyncio.StreamWriter, asyncio.Event] = {}
+        self._implicit_tls = implicit_tls
+        self._open: dict[asyncio.WriteTransport, asyncio.Event] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["ScriptedServer"]:
         """Listens on a free port for as long as the context lasts."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls if self._implicit_tls else None)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
         finally:
             server.close()
-            for writer in list(self._open):
-                writer.transport.abort()
+            for transport in list(self._open):
+                transport.abort()
             await self.all_gone()
 
     def url(self, options: str = "", login: str = "", scheme: str = "smtp") -> str:
@@ -78,13 +86,13 @@ class ScriptedServer:
 
     def say(self, line: bytes) -> None:
         """Speak out of turn on every connection."""
-        for writer in self._open:
-            writer.write(line + b"\r\n")
+        for transport in self._open:
+            transport.write(line + b"\r\n")
 
     def hang_up(self) -> None:
         """End every connection."""
-        for writer in self._open:
-            writer.close()
+        for transport in self._open:
+            transport.close()
 
     async def all_gone(self) -> None:
         """Wait until no connection is left."""
@@ -92,47 +100,61 @@ class ScriptedServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._open[writer] = asyncio.Event()
+        transport = writer.transport
+        self._open[transport] = asyncio.Event()
         try:
-            await self._converse(reader, writer)
+            await self._answer("GREETING", reader, writer)
+            while await self._converse(reader, writer) == "STARTTLS":
+                reader, writer = await self._encrypt(transport)
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
             pass  # the client has gone
         finally:
             writer.close()
-            self._open.pop(writer).set()
+            transport.close()
+            self._open.pop(transport).set()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._answer("GREETING", reader, writer)
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        """Answer commands up to one after which nothing is as before, which is returned."""
         held: list[str] = []
-        while line := (await reader.readuntil(b"\r\n")).decode().rstrip("\r\n"):
+        while True:
+            line = (await reader.readuntil(b"\r\n")).decode().rstrip("\r\n")
             verb = line.partition(" ")[0].upper()
             self.commands.append(line)
             self.heard[verb].set()
             if verb == "EHLO":
-                writer.write(
-                    "".join(f"250-{name}\r\n" for name in ("script", *self._extensions)).encode() + b"250 HELP\r\n"
-                )
+                offers = "".join(f"250-{name}\r\n" for name in ("script", *self._extensions))
+                writer.write(f"{offers}250 HELP\r\n".encode())
                 continue
+            if verb == "AUTH":
+                self.logins.append(b64decode(line.split(" ")[2]))
             held.append(verb)
             if "PIPELINING" in self._extensions and verb in {"RSET", "MAIL", "RCPT"}:
                 continue
             for waiting in held:
-                await self._act(waiting, line, reader, writer)
+                await self._act(waiting, reader, writer)
             held.clear()
+            if verb in {"QUIT", "STARTTLS"}:
+                return verb
 
-    async def _act(self, verb: str, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if verb == "AUTH":
-            self.logins.append(b64decode(line.split(" ")[2]))
+    async def _act(self, verb: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         reply = await self._answer(verb, reader, writer)
         if verb == "DATA" and reply.startswith(b"354"):
             mail = await reader.readuntil(b"\r\n.\r\n")
             self.mails.append(mail.removesuffix(b".\r\n"))
             await self._answer("CONTENT", reader, writer)
-        if verb == "STARTTLS" and self._tls is not None:
-            await writer.start_tls(self._tls)
-            self.encrypted += 1
-        if verb == "QUIT":
-            raise ConnectionResetError("the client took its leave")
+
+    async def _encrypt(self, plain: asyncio.WriteTransport) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Streams over TLS. `StreamWriter.start_tls` cannot cope with a client that refuses (Python 3.11)."""
+        assert self._tls is not None
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        encrypted = await loop.start_tls(plain, protocol, self._tls, server_side=True)
+        if encrypted is None:
+            raise ConnectionResetError("the client refused")
+        protocol.connection_made(encrypted)
+        self.encrypted += 1
+        return reader, asyncio.StreamWriter(encrypted, protocol, reader, loop)
 
     async def _answer(self, verb: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         replies = self._script[verb]
@@ -171,6 +193,31 @@ def self_signed(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     chain.write_bytes(secret + pem)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(chain)
-    # With 1.3 the server is done before the client refuses, and asyncio's streams trip over that (Python 3.11).
-    server.maximum_version = ssl.TLSVersion.TLSv1_2
     return server, ssl.create_default_context(cadata=pem.decode())
+
+
+def mail(to: str = "ada.lovelace@example.com", number: int = 1, **changes: Any) -> OutgoingEmail:
+    fields: dict[str, Any] = {
+        "to": to,
+        "to_name": "Ada Lovelace",
+        "sender": "no-reply@heliograph.test",
+        "sender_name": "Heliograph",
+        "subject": "Grüße",
+        "html": "<p>Hello</p>\n",
+        "text": "Hello\n.\n..dots\n",
+        "message_id": f"<ntf_{number}@heliograph.test>",
+    }
+    return OutgoingEmail(**(fields | changes))
+
+
+def provider_for(url: str, **settings: Any) -> SmtpProvider:
+    return SmtpProvider(url, greeting_name="client.test", **settings)
+
+
+async def send_to(server: ScriptedServer, *, deadline: float = DEADLINE, scheme: str = "smtp") -> Answer:
+    """One mail through a provider of its own."""
+    provider = provider_for(server.url(scheme=scheme))
+    try:
+        return await provider.send(mail(), deadline)
+    finally:
+        await provider.close()

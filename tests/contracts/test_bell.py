@@ -171,6 +171,16 @@ async def test_closing_ends_the_listeners_and_leaves_nothing_behind(url: str) ->
             await anext(rings)
 
 
+async def test_closing_in_the_middle_of_a_ring_ends(url: str) -> None:
+    for steps in range(60):  # of the event loop, so that every moment of a publish is tried
+        async with connected(url) as bell:
+            bell.ring(STATUS_CHANNEL, b"perhaps")
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(DEADLINE):
+                await bell.close()
+
+
 async def test_a_bell_may_be_closed_twice_and_rung_after(url: str) -> None:
     async with connected(url) as bell:
         await bell.close()

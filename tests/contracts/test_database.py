@@ -1,6 +1,8 @@
 """What `api.database` promises, on both engines. The users database stands for any."""
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, timezone
@@ -292,3 +294,70 @@ async def test_a_url_that_cannot_be_used_is_named(url: str) -> None:
 def test_times_are_read_as_utc(value: str | datetime) -> None:
     assert parse_time(value) == MOMENT
     assert parse_time(value).tzinfo is UTC
+
+
+async def test_a_statement_of_its_own_never_joins_the_callers_transaction(postgres_database: Callable[[], str]) -> None:
+    async with opened(postgres_database()) as db:
+        await db.migrate()
+
+        async def work(tx: Tx) -> None:
+            await tx.query(INSERT, ["u1", None, "Ann", MOMENT])
+            assert await names(db) == []
+            await db.unit(adding(db, "Bob"))
+            raise LookupError("on purpose")
+
+        with pytest.raises(LookupError):
+            await db.unit(work)
+        assert await names(db) == ["Bob"]
+
+
+async def test_on_sqlite_it_is_refused_instead_of_waiting_for_ever(tmp_path: Path) -> None:
+    databases = await Databases.open({"users": f"sqlite://{tmp_path}/users.db"}, patience=0.05)
+    db = databases["users"]
+    with pytest.raises(DatabaseUnavailable, match="busy"):
+        await db.unit(lambda _: db.ping())
+    await db.ping()
+    await databases.close()
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from datetime import UTC, datetime
+from api.database import Databases
+
+async def main():
+    db = (await Databases.open({"users": sys.argv[1]}))["users"]
+    await db.migrate()
+    for number in range(1000):
+        await db.query(
+            "insert into users (id, locale, time_zone, created_at, updated_at) values ($1, 'en', 'UTC', $2, $2)",
+            [str(number), db.db_time(datetime.now(UTC))],
+        )
+        print(number, flush=True)
+        if number == 20:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_was_committed_survives_a_killed_process(url: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, url, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    async with opened(url) as db:
+        assert len(await db.query("select id from users")) == len(output.split()) == 21
+
+
+async def test_cancelled_statements_leak_nothing_either(db: Database) -> None:
+    tasks = [asyncio.create_task(db.query("select $1 as n", [str(number)])) for number in range(200)]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert done
+    assert any(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+    answers = await asyncio.gather(*(db.query("select $1 as n", ["x"]) for _ in range(8)))
+    assert answers == [[{"n": "x"}]] * 8

@@ -1,5 +1,7 @@
 """Our MIME writer against the standard library: its parser reads back what we wrote, and its writer says the same."""
 
+import re
+from base64 import b64decode
 from datetime import UTC, datetime, timedelta, timezone
 from email import policy
 from email.header import decode_header, make_header
@@ -90,6 +92,15 @@ def test_a_subject_comes_back_as_it_was(subject: str) -> None:
     written = build(mail(subject=subject), NOW)
     assert str(parsed(written)["Subject"]) == subject
     assert_well_formed(written.partition(b"\r\n\r\n")[0] + b"\r\n", limit=78)
+
+
+@given(st.text("aäñ你😀", min_size=1, max_size=200))
+def test_every_encoded_word_stands_by_itself(subject: str) -> None:
+    """RFC 2047, 5: a character is never split between words, and no word is longer than 75 characters."""
+    head = build(mail(subject=subject, to_name=subject), NOW).partition(b"\r\n\r\n")[0].decode()
+    words = re.findall(r"=\?utf-8\?b\?([^?]*)\?=", head)
+    assert all(b64decode(word).decode() for word in words)
+    assert all(len(word) <= 75 for word in re.findall(r"=\?.*?\?=", head))
 
 
 @given(unbroken)

@@ -55,7 +55,7 @@ class TemplateMutations:
             raise ValidationFailed.of("publish", "no_version", "There is no version to publish.")
         locales = input.version.read(("version",)) if input.version else None
         view = await info.context.services.templates.create(
-            key=input.key,
+            input.key,
             name=given(input.name),
             default_locale=given(input.default_locale),
             locales=locales,
@@ -76,7 +76,7 @@ class TemplateMutations:
     ) -> TemplatePayload:
         """Each call makes another version."""
         templates = info.context.services.templates
-        await templates.create_version(key, locales=input.read(), note=given(input.note))
+        await templates.create_version(key, input.read(), note=given(input.note))
         return TemplatePayload.ok(Template.of(await templates.get(key)), "Created.")
 
     @strawberry.mutation(

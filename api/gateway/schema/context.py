@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -20,29 +19,8 @@ from domain.events import Attempt
 from domain.notification import Status
 from domain.ports import LogRow
 from domain.send import SendPorts
-from domain.template import TemplateLocale, TemplateVersion
+from domain.template import Template, TemplateLocale, TemplateVersion
 from domain.views import NotificationView, RequestView
-
-
-class TemplateView(Protocol):
-    """A template as the Template Service shows it, with all its versions."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def default_locale(self) -> str: ...
-    @property
-    def published_version(self) -> int | None: ...
-    @property
-    def versions(self) -> Sequence[TemplateVersion]: ...
-    @property
-    def created_at(self) -> datetime: ...
-    @property
-    def updated_at(self) -> datetime: ...
 
 
 class Reads(Protocol):
@@ -77,25 +55,25 @@ class Users(Protocol):
 
 
 class Templates(Protocol):
-    """The Template Service. Each call raises `UpstreamUnavailable`, and what the service refuses with."""
+    """The Template Service; see `api.templates.client.TemplatesClient`. Raises as `Users` does."""
 
-    async def get(self, key: str) -> TemplateView: ...
-    async def by_id(self, template_id: str) -> TemplateView: ...
-    async def list(self, *, page: int, limit: int) -> Page[TemplateView]: ...
+    async def get(self, key: str) -> Template: ...
+    async def list(self, *, page: int, limit: int) -> Page[Template]: ...
+    async def versions(self, key: str) -> Sequence[TemplateVersion]: ...
     async def create(
         self,
-        *,
         key: str,
+        *,
         name: str | None,
         default_locale: str | None,
         locales: Sequence[TemplateLocale] | None,
         note: str | None,
         publish: bool,
-    ) -> TemplateView: ...
+    ) -> Template: ...
     async def create_version(
-        self, key: str, *, locales: Sequence[TemplateLocale], note: str | None
+        self, key: str, locales: Sequence[TemplateLocale], *, note: str | None
     ) -> TemplateVersion: ...
-    async def publish(self, key: str, version: int) -> TemplateView: ...
+    async def publish(self, key: str, version: int) -> Template: ...
     async def delete(self, key: str) -> None: ...
 
 

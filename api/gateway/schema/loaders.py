@@ -10,15 +10,16 @@ from api.records import User
 from domain.errors import NotFound
 from domain.events import Attempt
 from domain.ports import LogRow
+from domain.template import TemplateVersion
 from domain.views import NotificationView
 
 if TYPE_CHECKING:
-    from api.gateway.schema.context import Reads, Services, Users
+    from api.gateway.schema.context import Reads, Services
 
 BATCH = 200
 """Keys asked for in one call."""
-CONCURRENT_USERS = 8
-"""Users asked for at the same time: the User Service answers them one by one."""
+CONCURRENT_CALLS = 8
+"""What another service answers one by one is asked for so many at a time."""
 
 Value = TypeVar("Value")
 Default = TypeVar("Default")
@@ -38,7 +39,12 @@ class Loaders:
         self.timelines: DataLoader[tuple[str, int], Sequence[LogRow]] = DataLoader(
             _timelines(queries), max_batch_size=BATCH
         )
-        self.users: DataLoader[str, User | None] = DataLoader(_users(services.users), max_batch_size=BATCH)
+        self.users: DataLoader[str, User | None] = DataLoader(
+            _one_by_one(services.users.get, None), max_batch_size=BATCH
+        )
+        self.versions: DataLoader[str, Sequence[TemplateVersion]] = DataLoader(
+            _one_by_one(services.templates.versions, ()), max_batch_size=BATCH
+        )
 
 
 def _by_key(
@@ -63,16 +69,18 @@ def _timelines(queries: "Reads") -> Callable[[list[tuple[str, int]]], Awaitable[
     return load
 
 
-def _users(users: "Users") -> Callable[[list[str]], Awaitable[list[User | None]]]:
-    async def load(keys: list[str]) -> list[User | None]:
-        turns = asyncio.Semaphore(CONCURRENT_USERS)
+def _one_by_one(
+    get: Callable[[str], Awaitable[Value]], missing: Default
+) -> Callable[[list[str]], Awaitable[list[Value | Default]]]:
+    async def load(keys: list[str]) -> list[Value | Default]:
+        turns = asyncio.Semaphore(CONCURRENT_CALLS)
 
-        async def one(key: str) -> User | None:
+        async def one(key: str) -> Value | Default:
             async with turns:
                 try:
-                    return await users.get(key)
-                except NotFound:  # erased since
-                    return None
+                    return await get(key)
+                except NotFound:  # deleted since
+                    return missing
 
         return list(await asyncio.gather(*map(one, keys)))
 

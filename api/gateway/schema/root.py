@@ -7,6 +7,7 @@ import strawberry
 
 from api.gateway.schema.authoring import TemplateMutations, TemplateQueries
 from api.gateway.schema.context import Info
+from api.gateway.schema.envelope import MAX_LIMIT
 from api.gateway.schema.node import Node
 from api.gateway.schema.notifications import Notification, Request
 from api.gateway.schema.people import UserMutations, UserQueries
@@ -17,6 +18,7 @@ from api.security import Scope, require
 from domain.errors import NotFound
 from domain.ids import DEVICE, NOTIFICATION, REQUEST, TEMPLATE, is_id
 
+_TEMPLATE_PAGES = 20
 _Find = Callable[[Info, str], Awaitable[Node | None]]
 
 
@@ -62,7 +64,15 @@ async def _device(info: Info, id: str) -> Node | None:
 
 
 async def _template(info: Info, id: str) -> Node | None:
-    return Template.of(await info.context.services.templates.by_id(id))
+    """The Template Service finds templates by key; by id they are looked for in its list, which is short."""
+    for page in range(1, _TEMPLATE_PAGES + 1):
+        found = await info.context.services.templates.list(page=page, limit=MAX_LIMIT)
+        view = next((template for template in found.items if template.id == id), None)
+        if view is not None:
+            return Template.of(view)
+        if not found.meta.has_next:
+            break
+    return None
 
 
 _FINDERS: dict[str, tuple[Scope, _Find]] = {

@@ -7,11 +7,12 @@ import strawberry
 from strawberry import UNSET
 from strawberry.scalars import JSON
 
-from api.gateway.schema.context import TemplateView
+from api.gateway.schema.context import Info
 from api.gateway.schema.envelope import PageMeta, Response
 from api.gateway.schema.node import Node
 from api.records import Page
 from domain.errors import FieldProblem, ValidationFailed
+from domain.template import Template as TemplateRecord
 from domain.template import TemplateLocale as LocaleView
 from domain.template import TemplateVersion as VersionView
 
@@ -85,12 +86,17 @@ class Template(Node):
     name: str = field(description="What people call it.")
     default_locale: str = field(description="The language of last resort.")
     published_version: int | None = field(description="The version that is sent now; null before the first.")
-    versions: list[TemplateVersion] = field(description="All its versions, the first one first.")
     created_at: datetime = field(description="When it was created.")
     updated_at: datetime = field(description="When it last changed.")
 
+    @field(description="All its versions, the newest first.")
+    async def versions(self, info: Info) -> list[TemplateVersion]:
+        """Asked of the Template Service."""
+        found = await info.context.loaders.versions.load(self.key)
+        return [TemplateVersion.of(version, self.published_version) for version in found]
+
     @classmethod
-    def of(cls, view: TemplateView) -> Self:
+    def of(cls, view: TemplateRecord) -> Self:
         """From the Template Service."""
         return cls(
             id=strawberry.ID(view.id),
@@ -98,7 +104,6 @@ class Template(Node):
             name=view.name,
             default_locale=view.default_locale,
             published_version=view.published_version,
-            versions=[TemplateVersion.of(version, view.published_version) for version in view.versions],
             created_at=view.created_at,
             updated_at=view.updated_at,
         )
@@ -167,7 +172,7 @@ class TemplateListPayload(Response):
     data: list[Template] | None = field(default=None, description="The templates; null on failure.")
 
     @classmethod
-    def of(cls, found: Page[TemplateView]) -> Self:
+    def of(cls, found: Page[TemplateRecord]) -> Self:
         """From the Template Service."""
         items = [Template.of(view) for view in found.items]
         return cls.ok(items, meta=PageMeta.of(found.meta.total, found.meta.page, found.meta.limit))

@@ -1,4 +1,4 @@
-"""Heliograph's roles as processes, the way `compose.yml` runs them, and what each of them costs."""
+"""Heliograph's roles as processes, the way users start them, and what each of them costs."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from pathlib import Path
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
-API_KEY = "hg_bench_0123456789abcdefghijklmnop"
+API_KEY = "hg_test_0123456789abcdefghijklmnop"
 
 
 def free_port() -> int:
@@ -27,7 +27,7 @@ class Process:
 
     def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], log: Path, port: int) -> None:
         self.name, self.port = name, port
-        self._log = log.open("wb")
+        self._log = log.open("ab")
         self._process = subprocess.Popen(command, env={**os.environ, **env}, stdout=self._log, stderr=self._log)
 
     def wait_ready(self) -> None:
@@ -39,7 +39,7 @@ class Process:
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
-        raise RuntimeError(f"{self.name} is not ready; see {self._log.name}")
+        raise RuntimeError(f"{self.name} is not ready:\n{self.log_text()[-3000:]}")
 
     @property
     def cpu_seconds(self) -> float:
@@ -47,8 +47,17 @@ class Process:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def kill(self) -> None:
+        """SIGKILL, as in a crash."""
+        self._process.kill()
+        self._process.wait()
+
+    def log_text(self) -> str:
+        """What it has said so far."""
+        return Path(self._log.name).read_text(errors="replace")
+
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL when that takes too long."""
+        """SIGTERM, and SIGKILL when that takes too long. May be called twice, and after `kill`."""
         self._process.terminate()
         try:
             self._process.wait(STOP_SECONDS)
@@ -67,15 +76,15 @@ class Cluster:
 
     def add(self, name: str, command: Sequence[str], port: int = 0, **env: str) -> Process:
         """Start a process; `port` is what its HTTP gets."""
-        own = {**self._env, **env, "HELIOGRAPH_PORT": str(port)}
+        own = {**env, **self._env, "HELIOGRAPH_PORT": str(port)}
         process = Process(name, command, own, self._folder / f"{name}.log", port)
         self.processes[name] = process
         return process
 
-    def add_role(self, name: str, *verb: str, port: int | None = None) -> Process:
+    def add_role(self, name: str, *verb: str, port: int | None = None, **env: str) -> Process:
         """Start `heliograph <verb>`."""
         command = [sys.executable, "-c", "from api.cli import main; main()", *verb]
-        return self.add(name, command, free_port() if port is None else port)
+        return self.add(name, command, free_port() if port is None else port, **env)
 
     def stop(self) -> None:
         """Stop all, the last one first."""

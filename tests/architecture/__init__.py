@@ -1,0 +1,1 @@
+"""Rules about the code itself, and the documentation held against the code."""

@@ -1,0 +1,1 @@
+"""From the mutation to the subscription, through real sockets and real processes."""

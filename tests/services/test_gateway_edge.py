@@ -1,0 +1,174 @@
+"""The gateway besides its operations: the playground, the status over REST, the schema itself, the API keys."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+)
+
+from api.database import Databases
+from api.gateway.schema import build_schema
+from api.schema_file import print_schema
+from api.security import ApiKeys, Scope
+from domain.errors import Unauthenticated
+from tests.services.gateway_fakes import KEY, READER, Gateway, running_gateway
+
+ADA = {"email": "ada@example.com"}
+CONTENT = {"subject": "Hi", "text": "Hello"}
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    """A gateway with nothing in it."""
+    async with running_gateway() as running:
+        yield running
+
+
+def error_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """The one top-level error."""
+    assert "data" not in answer or answer["data"] is None
+    error: dict[str, Any]
+    (error,) = answer["errors"]
+    return error
+
+
+async def test_browsers_get_the_playground_under_a_strict_policy(gateway: Gateway) -> None:
+    pages = [await gateway.http.get("/graphql", headers={"Accept": "text/html,*/*;q=0.8"}) for _ in range(2)]
+    policies = [page.headers["content-security-policy"] for page in pages]
+    assert policies[0] != policies[1]
+    for page, policy in zip(pages, policies, strict=True):
+        nonce = policy.split("'nonce-")[1].split("'")[0]
+        assert page.text.count("<script ") == page.text.count(f'<script nonce="{nonce}"')
+        assert "unsafe-eval" not in policy
+        assert "script-src 'nonce-" in policy
+    assert KEY not in pages[0].text
+
+
+async def test_the_playground_loads_its_assets_from_here_when_they_are_here(tmp_path: Path) -> None:
+    from api.gateway.playground import CDN, SCRIPTS, STYLES, Playground
+
+    for asset in (*SCRIPTS, *STYLES):
+        (tmp_path / asset.file).write_text("")
+    page = Playground(tmp_path).page()
+    assert CDN not in bytes(page.body).decode()
+    assert CDN not in page.headers["content-security-policy"]
+
+
+async def test_the_example_tabs_are_valid(gateway: Gateway) -> None:
+    from api.gateway.playground import SEND as SEND_TAB
+    from api.gateway.playground import SEND_VARIABLES, TEMPLATE, TEMPLATE_VARIABLES
+
+    assert (await gateway.ask(SEND_TAB, SEND_VARIABLES))["send_notification"]["success"] is True
+    assert (await gateway.ask(TEMPLATE, TEMPLATE_VARIABLES))["create_template"]["success"] is True
+
+
+async def test_rest_tells_the_status_without_device_tokens(gateway: Gateway) -> None:
+    token = "device-token-1234"
+    sent = await gateway.send(recipient={"device_token": token}, content={"title": "Hi"}, request_id="a/b")
+    id = sent["data"]["notifications"][0]["id"]
+    headers = {"X-API-Key": READER}
+    found = await gateway.http.get(f"/v1/notifications/{id}", headers=headers)
+    assert (found.json()["data"]["status"], found.json()["data"]["timeline"][0]["sequence"]) == ("ACCEPTED", 1)
+    assert token not in found.text
+    request = await gateway.http.get("/v1/requests/a/b", headers=headers)
+    assert (request.json()["data"]["total"], request.json()["data"]["finished"]) == (1, False)
+    missing = await gateway.http.get("/v1/notifications/ntf_x", headers=headers)
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "NOT_FOUND")
+    assert (await gateway.http.get(f"/v1/notifications/{id}")).status_code == 401
+    nowhere = await gateway.http.get("/nowhere")
+    assert (nowhere.status_code, nowhere.json()["success"]) == (404, False)
+
+
+CONTRACT = {
+    "Query": "notification notifications request user users template templates node",
+    "Mutation": "send_notification send_batch cancel_notification create_user update_user delete_user register_device "
+    "remove_device create_template create_template_version publish_template_version delete_template",
+    "Subscription": "notification_status request_status request_progress status_feed",
+    "Response": "success message error meta",
+    "PageMeta": "total limit page total_pages has_next has_previous",
+    "Request": "id request_id correlation_id total counts finished created_at notifications",
+    "Notification": "id request_id correlation_id channel status reason sequence recipient template category priority "
+    "provider provider_message_id attempts timeline possible_duplicate metadata created_at send_at deliver_by "
+    "updated_at",
+    "StatusEvent": "cursor position sequence notification_id request_id channel status previous_status reason attempt "
+    "provider detail occurred_at recorded_at correlation_id notification",
+    "SendReceipt": "request notifications duplicate accepted",
+    "SendNotificationInput": "request_id recipient channels template content variables category priority send_at "
+    "deliver_by push metadata",
+    "RecipientInput": "user_id email device_token",
+    "ErrorCode": "VALIDATION_FAILED NOT_FOUND CONFLICT FORBIDDEN RATE_LIMITED TOO_LATE UPSTREAM_UNAVAILABLE",
+}
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_the_names_of_the_contract_are_there(name: str) -> None:
+    type_ = build_schema()._schema.type_map[name]
+    names = type_.values if isinstance(type_, GraphQLEnumType) else type_.fields  # type: ignore[attr-defined]
+    assert set(CONTRACT[name].split()) <= set(names)
+
+
+def test_everything_in_the_schema_is_described() -> None:
+    bare = []
+    for type_ in build_schema()._schema.type_map.values():
+        if type_.name.startswith("__"):
+            continue
+        parts: list[tuple[str, Any]] = [(type_.name, type_)]
+        if isinstance(type_, GraphQLEnumType):
+            parts += [(f"{type_.name}.{name}", value) for name, value in type_.values.items()]
+        if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
+            parts += [(f"{type_.name}.{name}", value) for name, value in type_.fields.items()]
+        if isinstance(type_, GraphQLObjectType):
+            for name, value in type_.fields.items():
+                parts += [(f"{type_.name}.{name}.{each}", given) for each, given in value.args.items()]
+        bare += [name for name, part in parts if not part.description]
+    assert bare == []
+
+
+def test_every_root_field_but_node_answers_in_the_envelope() -> None:
+    schema = build_schema()._schema
+    for root in (schema.query_type, schema.mutation_type):
+        assert root is not None
+        for name, field in root.fields.items():
+            type_ = getattr(field.type, "of_type", field.type)
+            assert name == "node" or "Response" in [interface.name for interface in type_.interfaces], name
+
+
+def test_the_printed_schema_is_always_the_same() -> None:
+    text = print_schema()
+    assert text == print_schema()
+    assert text.endswith("}\n")
+    assert "input RecipientInput @oneOf {" in text
+
+
+# --------------------------------------------------------------------------------------------------------- API keys
+
+
+async def test_keys_are_kept_as_hashes_and_found_again(tmp_path: Path) -> None:
+    databases = await Databases.open({"gateway": f"sqlite://{tmp_path}/gateway.db"})
+    try:
+        await databases.migrate()
+        keys = ApiKeys(databases["gateway"], ttl=0.0)
+        made = await keys.create("shop", {Scope.NOTIFICATIONS_SEND})
+        principal = await keys.authenticate_headers({"x-api-key": made.secret})
+        assert (principal.client, principal.key_id, principal.scopes) == (
+            made.id,
+            made.id,
+            frozenset({Scope.NOTIFICATIONS_SEND}),
+        )
+        for _ in range(2):
+            assert (await keys.ensure_key("hg_from_a_setting", name="setting", client="default")).client == "default"
+        rows = await databases["gateway"].query("SELECT * FROM api_keys")
+        assert len(rows) == 2
+        assert made.secret not in str(rows)
+        assert "hg_from_a_setting" not in str(rows)
+        await databases["gateway"].query("UPDATE api_keys SET revoked_at = created_at")
+        with pytest.raises(Unauthenticated):
+            await keys.authenticate(made.secret)
+    finally:
+        await databases.close()
