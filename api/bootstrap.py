@@ -36,10 +36,11 @@ from api.users.app import users_app
 from api.users.client import UsersClient
 from api.users.repository import UserRepository
 from domain.channels import NUDGE_CHANNEL, STATUS_CHANNEL
+from domain.concurrency import Tasks
 from domain.doorbell import encode_rows
 from domain.errors import ConfigurationError, Unavailable
 from domain.notification import Channel
-from domain.ports import Bell, Broker, LogRow, Sender
+from domain.ports import Bell, Broker, EmailProvider, LogRow, PushProvider, Sender
 from domain.send import SendPorts
 from domain.template import Renderer
 from workers.bell import BroadcastBell
@@ -130,7 +131,7 @@ class Builder:
 
     def plain_app(self) -> ASGIApp:
         """What a role without an API of its own serves: its health and its metrics."""
-        return Starlette(routes=health_routes(self.checks, optional=OPTIONAL, registry=self.metrics))
+        return Starlette(routes=health_routes(self.checks, optional=OPTIONAL, metrics=self.metrics))
 
     def announce(self, rows: list[LogRow]) -> None:
         """Tell the gateways what was committed."""
@@ -159,6 +160,7 @@ class Builder:
 
         def accepted(rows: list[LogRow]) -> None:
             dispatcher.nudge()
+            bell.ring(NUDGE_CHANNEL)
             self.announce(rows)
 
         requests = SqlRequests(database, queries, accepted)
@@ -229,7 +231,7 @@ class Builder:
         """Email's way out."""
         if self.settings.smtp_url is None:
             raise ConfigurationError("HELIOGRAPH_SMTP_URL: the Email Service needs to know its mail server.")
-        provider = SmtpProvider(self.settings.smtp_url, pool_size=self.settings.smtp_pool)
+        provider: EmailProvider = SmtpProvider(self.settings.smtp_url, pool_size=self.settings.smtp_pool)
         self.system.add("smtp", stop=provider.close)
         chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now)
         settings = EmailSettings(sender=self.settings.email_from, sender_name=self.settings.email_from_name)
@@ -239,7 +241,8 @@ class Builder:
         """Push's way out."""
         if self.settings.fcm_credentials is None and self.settings.fcm_url is None:
             raise ConfigurationError("HELIOGRAPH_FCM_CREDENTIALS: the Push Service needs its service account's file.")
-        provider = FcmProvider(self.settings.fcm_credentials, self.settings.fcm_project, url=self.settings.fcm_url)
+        credentials, project = self.settings.fcm_credentials, self.settings.fcm_project
+        provider: PushProvider = FcmProvider(credentials, project, url=self.settings.fcm_url)
         self.system.add("fcm", stop=provider.close)
         chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now)
         return PushSender(chain, templates)
@@ -285,7 +288,10 @@ async def _worker(channel: Channel, builder: Builder) -> ASGIApp:
 
 
 async def _dispatch(builder: Builder) -> ASGIApp:
-    builder.add_dispatcher(await builder.open_databases("gateway"))
+    databases, bell = await builder.open_databases("gateway"), builder.open_bell()
+    dispatcher, ear = builder.add_dispatcher(databases), Tasks()
+    start = partial(ear.supervise, "dispatcher: ear", partial(_heed, bell, dispatcher))
+    builder.system.add("dispatcher's ear", start=_started(start), stop=ear.cancel)
     return builder.plain_app()
 
 
@@ -359,6 +365,12 @@ def _refuse_embedded_parts(settings: Settings) -> None:
     for name in ("broker_url", "feed_url"):
         if getattr(settings, name) == "memory://":
             raise ConfigurationError(f"HELIOGRAPH_{name.upper()}: memory:// works in `heliograph up` only.")
+
+
+async def _heed(bell: Bell, dispatcher: Dispatcher) -> None:
+    async with bell.listen(NUDGE_CHANNEL) as rings:
+        async for _ in rings:
+            dispatcher.nudge()
 
 
 async def _available(part: Broker | Bell, name: str) -> None:

@@ -5,9 +5,10 @@ Each is read from the environment variable `HELIOGRAPH_<NAME>`. A bad value stop
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from domain.deliver import LEASE_MARGIN
 from domain.errors import ConfigurationError
 from domain.retry import DEFAULT_SCHEDULE, AfterUnknown, RetryPolicy
 
@@ -85,6 +86,13 @@ class Settings(BaseSettings):
     @classmethod
     def _push_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _known(value, {"fcm"})
+
+    @field_validator("delivery_deadline_seconds")
+    @classmethod
+    def _deadline(cls, value: float, info: ValidationInfo) -> float:
+        if (lease := info.data.get("lease_seconds", value)) < value + LEASE_MARGIN:
+            raise ValueError(f"must be {LEASE_MARGIN:g} s shorter than HELIOGRAPH_LEASE_SECONDS, which is {lease:g}")
+        return value
 
     @field_validator("broker_url")
     @classmethod

@@ -16,11 +16,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from api.database import Databases
-from tests.servers.roles import API_KEY, Cluster, Process, free_port
 from bench.load import flat_out, paced, send_one
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbitmq import RabbitMQServer
 from tests.servers.redis import RedisServer
+from tests.servers.roles import API_KEY, Cluster, Process, free_port
 
 SETTLE_SECONDS = 120.0
 

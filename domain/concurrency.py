@@ -45,6 +45,10 @@ async def backoff(first: float = 0.1, limit: float = 5.0) -> AsyncIterator[int]:
         await asyncio.sleep(min(limit, first * 2 ** min(attempt - 1, 16)) * uniform(0.8, 1.2))
 
 
+CANCEL_AGAIN = 0.5
+"""Seconds after which a task that is still there is cancelled once more."""
+
+
 class Tasks:
     """The long-lived tasks of one owner. A loop that fails is logged and started again with back-off."""
 
@@ -64,10 +68,11 @@ class Tasks:
 
     async def cancel(self) -> None:
         """Cancel all and wait until they are gone. May be called twice."""
-        tasks = self._others()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := self._others():
+            for task in tasks:
+                task.cancel()
+            # Again and again: a library may swallow a cancellation (`asyncio.wait_for` before Python 3.12 does).
+            await asyncio.wait(tasks, timeout=CANCEL_AGAIN)
 
     async def drain(self, seconds: float) -> bool:
         """Wait up to `seconds` for all to end by themselves; then cancel. Whether nothing had to be cancelled."""

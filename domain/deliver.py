@@ -20,8 +20,10 @@ import msgspec
 
 from domain.events import StatusChanged
 from domain.notification import Outcome, Status
-from domain.ports import Claim, Delivered, Sender, Settlement
+from domain.outgoing import Delivered
+from domain.ports import Claim, Sender, Settlement
 from domain.retry import AfterUnknown, GiveUp, RetryPolicy
+from domain.text import cleaned
 
 LEASE_MARGIN = 5.0
 """Seconds of a lease that are kept for storing the outcome after the call's deadline."""
@@ -103,7 +105,7 @@ def conclude(claim: Claim, delivered: Delivered, policy: RetryPolicy, now: datet
     assert outcome is not None, "nothing was tried, so there is nothing to conclude"
     detail = dict(delivered.detail)
     if delivered.code is not None:
-        detail["code"] = delivered.code
+        detail["code"] = cleaned(delivered.code)
     if claim.uncertain:
         detail["possible_duplicate"] = True
     if outcome is Outcome.ACCEPTED:
@@ -126,16 +128,19 @@ def _after_call(
     reason: str | None,
     retry_at: datetime | None = None,
 ) -> StatusChanged:
-    attempts = [msgspec.structs.replace(attempt, retry_at=retry_at) for attempt in delivered.attempts]
+    attempts = [
+        msgspec.structs.replace(attempt, retry_at=retry_at, code=cleaned(attempt.code), detail=cleaned(attempt.detail))
+        for attempt in delivered.attempts
+    ]
     return StatusChanged(
         notification_id=claim.id,
         status=status,
         occurred_at=now,
         attempt=claim.attempt,
         token=claim.token,
-        reason=reason,
+        reason=cleaned(reason),
         provider=delivered.provider,
-        provider_message_id=delivered.provider_message_id,
+        provider_message_id=cleaned(delivered.provider_message_id),
         retry_at=retry_at,
         uses_attempt=True,
         uncertain=delivered.outcome is Outcome.UNKNOWN,

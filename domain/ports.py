@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from domain.events import Attempt, DeliveryItem, StatusChanged
-from domain.notification import Channel, Outcome, Priority, Status
-from domain.recipient import Device, Recipient
+from domain.events import DeliveryItem, StatusChanged
+from domain.notification import Channel, Priority, Status
+from domain.outgoing import Answer, Delivered, OutgoingEmail, OutgoingPush, Pinned, PushOptions
+from domain.recipient import Recipient
 from domain.template import Content, Template, TemplateVersion
 
 # ------------------------------------------------------------------------------------------------ the status store
@@ -36,45 +37,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority
     status: Status
     recipient: Recipient
-    template: "Pinned | None"
+    template: Pinned | None
     content: Content | None
     variables: dict[str, Any]
-    push: "PushOptions | None"
+    push: PushOptions | None
     deliver_by: datetime | None
     uncertain: bool
     request_id: str
     correlation_id: str
     traceparent: str | None = None
-
-
-class Pinned(msgspec.Struct, frozen=True, kw_only=True):
-    """The template version and locale that a notification was accepted with, and how the locale was found."""
-
-    key: str
-    version: int
-    locale: str
-    locale_fallback: tuple[str, ...] = ()
-
-
-class PushAction(msgspec.Struct, frozen=True, kw_only=True):
-    """A button on a rich push notification."""
-
-    id: str
-    title: str
-    url: str | None = None
-
-
-class PushOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a push notification carries besides its text."""
-
-    image_url: str | None = None
-    click_url: str | None = None
-    data: dict[str, str] = {}
-    badge: int | None = None
-    sound: str | None = None
-    collapse_key: str | None = None
-    ttl_seconds: int | None = None
-    actions: tuple[PushAction, ...] = ()
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -329,48 +300,6 @@ class Bell(Protocol):
 # --------------------------------------------------------------------------------------------------- the providers
 
 
-class OutgoingEmail(msgspec.Struct, frozen=True, kw_only=True):
-    """One mail to one address. Addresses are validated; subject and names hold no CR, LF or NUL.
-
-    `skeleton` is equal for mails that share template version and locale: a builder may cache by it.
-    """
-
-    to: str
-    to_name: str | None
-    sender: str
-    sender_name: str | None
-    subject: str
-    html: str | None
-    text: str | None
-    message_id: str
-    headers: tuple[tuple[str, str], ...] = ()
-    envelope_sender: str | None = None
-
-
-class OutgoingPush(msgspec.Struct, frozen=True, kw_only=True):
-    """One push notification to one device."""
-
-    device: Device
-    title: str
-    body: str
-    options: PushOptions
-    notification_id: str
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider said. `detail` is fit to be shown: no contact point, no secret.
-
-    `retry_after` (seconds) is what the provider asks for; `retire_contact_point` that this device token is dead.
-    """
-
-    outcome: Outcome
-    provider_message_id: str | None = None
-    code: str | None = None
-    detail: str | None = None
-    retry_after: float | None = None
-    retire_contact_point: bool = False
-
-
 class EmailProvider(Protocol):
     """Takes mail. Classifies every answer, never raises for one, and answers within `deadline` seconds."""
 
@@ -393,22 +322,6 @@ class PushProvider(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
-
-
-class Delivered(msgspec.Struct, frozen=True, kw_only=True):
-    """What one delivery attempt came to, all devices and providers of it together.
-
-    `outcome` None: nothing was tried, because no provider is available for `retry_after` seconds.
-    """
-
-    outcome: Outcome | None
-    attempts: tuple[Attempt, ...] = ()
-    provider: str | None = None
-    provider_message_id: str | None = None
-    code: str | None = None
-    reason: str | None = None
-    retry_after: float | None = None
-    detail: dict[str, Any] = {}
 
 
 class Sender(Protocol):

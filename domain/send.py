@@ -13,7 +13,8 @@ import msgspec
 from domain.errors import FieldProblem, NotFound, RequestError, TemplateError, TemplateSyntaxError, ValidationFailed
 from domain.ids import NOTIFICATION, REQUEST, new_id
 from domain.notification import Channel, Status
-from domain.ports import Pinned, Recipients, Templates
+from domain.outgoing import Pinned
+from domain.ports import Recipients, Templates
 from domain.recipient import Device, Recipient, may_contact, reachable
 from domain.submission import CLOCK_TOLERANCE, UNENCODABLE, RecipientRef, Submission, shape_problems
 from domain.template import Content, Renderer, TemplateLocale, TemplateVersion, missing

@@ -13,9 +13,10 @@ import msgspec
 
 from domain.errors import FieldProblem
 from domain.notification import Channel, Priority
-from domain.ports import PushOptions
+from domain.outgoing import PushOptions
 from domain.recipient import email_problem, token_problem
 from domain.template import Content, locale_problem
+from domain.text import storable
 
 MAX_RECIPIENTS = 1000
 MAX_VARIABLES_BYTES = 64 * 1024
@@ -196,7 +197,7 @@ def _text_problems(path: tuple[str, ...], value: str | None, limit: int) -> Iter
         yield _problem(path, "empty", "is empty")
     elif len(value) > limit:
         yield _problem(path, "size", f"is longer than {limit:,} characters")
-    elif not _storable(value):
+    elif not storable(value):
         yield _problem(path, "characters", "holds a NUL or half of a surrogate pair")
 
 
@@ -217,16 +218,9 @@ def _payload_problems(path: tuple[str, ...], value: Any, limit: int) -> Iterator
 
 def _all_storable(value: Any) -> bool:
     if isinstance(value, str):
-        return _storable(value)
+        return storable(value)
     if isinstance(value, dict):
-        return all(_storable(key) and _all_storable(item) for key, item in value.items())
+        return all(storable(key) and _all_storable(item) for key, item in value.items())
     if isinstance(value, list | tuple):
         return all(_all_storable(item) for item in value)
     return True
-
-
-def _storable(text: str) -> bool:
-    """PostgreSQL takes no NUL, and no encoding takes a lone surrogate."""
-    if "\0" in text:
-        return False
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)

@@ -63,7 +63,7 @@ def track(row: Progress, change: StatusChanged, now: datetime) -> tuple[Progress
 
     An ignored change may still teach us something: a late SENT marks the row as a possible duplicate.
     """
-    why = _refusal(row, change)
+    why = _refusal(row, change, now)
     if why is not None:
         return _learn(row, change), [], why
     entries: list[Entry] = []
@@ -74,11 +74,11 @@ def track(row: Progress, change: StatusChanged, now: datetime) -> tuple[Progress
     return _settle_clock(row, change, now), entries, None
 
 
-def _refusal(row: Progress, change: StatusChanged) -> str | None:
+def _refusal(row: Progress, change: StatusChanged, now: datetime) -> str | None:
     if change.status in CLAIMED_ONLY and (row.token is None or change.token != row.token):
         return "stale claim"
     if change.status is Status.QUEUED:
-        return _queued_refusal(row, change)
+        return _queued_refusal(row, change, now)
     if change.status in FACTS and row.attempt == 0:
         return "there was no attempt"
     if change.status is Status.CANCELLED and (row.token is not None or row.uncertain):
@@ -90,10 +90,12 @@ def _refusal(row: Progress, change: StatusChanged) -> str | None:
     return f"{row.status} is not followed by {change.status}"
 
 
-def _queued_refusal(row: Progress, change: StatusChanged) -> str | None:
+def _queued_refusal(row: Progress, change: StatusChanged, now: datetime) -> str | None:
     """Rules R5 and R9: QUEUED speaks of the attempt that it was published for, and FAILED is left by replay only."""
     if change.replay:
-        return None if row.status is Status.FAILED else f"{row.status} is not replayed"
+        if row.status is not Status.FAILED:
+            return f"{row.status} is not replayed"
+        return "deliver_by has passed" if row.deliver_by is not None and now >= row.deliver_by else None
     if row.status not in BEFORE_QUEUED:
         return f"{row.status} is not followed by QUEUED"
     if row.token is not None:

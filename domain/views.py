@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from domain.notification import FINAL, Channel, Priority, Status
-from domain.ports import Pinned, PushOptions
+from domain.outgoing import Pinned, PushOptions
 from domain.recipient import Recipient
 from domain.template import Content
 

@@ -29,6 +29,7 @@ _Held = tuple[Claim, DatabaseClock]
 SLOW_CALL = 0.1
 """Seconds after which SENDING is reported by itself."""
 GATHER = 0.003
+SETTLE_ATTEMPTS = 10
 CLAIMS_A_BATCH = 50
 
 
@@ -178,7 +179,7 @@ class Worker:
     def _report_sending(self, claim: Claim, clock: DatabaseClock) -> None:
         _ = self._deliveries.start(f"sending:{claim.id}", self._reporting.submit(sending(claim, clock.now())))
 
-    async def _finish(self, settlements: Sequence[Settlement]) -> Sequence[None]:
+    async def _finish(self, settlements: Sequence[Settlement]) -> Sequence[Exception | None]:
         """Store the outcomes, then report them (rule R3)."""
         async for attempt in backoff(first=0.1, limit=2.0):
             try:
@@ -186,10 +187,21 @@ class Worker:
                 break
             except Unavailable as error:
                 log.warning("%s cannot store outcomes (attempt %d): %s", self._channel.routing_key, attempt, error)
-                if attempt >= 10:
+                if attempt >= SETTLE_ATTEMPTS:
                     break  # the leases are about to end; a reported fact is better than an unknown
+            except Exception:
+                if len(settlements) == 1:
+                    raise
+                return [answer for one in settlements for answer in await self._finish_alone(one)]
         await self._report([change for settlement in settlements for change in settlement.changes])
         return [None] * len(settlements)
+
+    async def _finish_alone(self, settlement: Settlement) -> Sequence[Exception | None]:
+        """The store refused a batch: a bad outcome must not take its neighbours along."""
+        try:
+            return await self._finish([settlement])
+        except Exception as error:
+            return [error]
 
     async def _report(self, changes: Sequence[StatusChanged]) -> Sequence[None]:
         """A report that does not get through is no loss: the dispatcher finds it on the claim."""

@@ -18,7 +18,7 @@ from aiobreaker import CircuitBreaker, CircuitBreakerError, CircuitBreakerListen
 
 from domain.events import Attempt
 from domain.notification import Outcome
-from domain.ports import Answer
+from domain.outgoing import Answer
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import msgspec
 
-from api.database import Database, parse_time
+from api.database import Database, Tx, parse_time
 from api.gateway.dialect import Dialect, as_set, dialect_of
 from api.gateway.rows import content_of, maybe_time, pinned_of, push_of, recipient_of, to_text, variables_of
+from api.gateway.units import again
 from domain.events import DeliveryItem
 from domain.ids import CLAIM, new_id
 from domain.notification import Channel, Priority, Status
-from domain.ports import Claim, PushOptions, Settlement
+from domain.outgoing import PushOptions
+from domain.ports import Claim, Settlement
 from domain.template import Content
 
 SHARED_CACHE = 512
@@ -36,8 +38,12 @@ class SqlClaims:
 
     async def claim(self, items: Sequence[DeliveryItem], lease: float) -> list[Claim]:
         wanted = [{"id": item.id, "attempt": item.attempt, "token": new_id(CLAIM)} for item in items]
-        rows = await self._database.query(self._sql.claim, [as_set(wanted), float(lease)])
-        shared = await self._shared_of({row["request"] for row in rows})
+        return await again(self._database, lambda tx: self._claim(tx, as_set(wanted), float(lease)))
+
+    async def _claim(self, tx: Tx, wanted: str, lease: float) -> list[Claim]:
+        """The claims and what their requests share, or neither: a claim that nobody could use would cost an attempt."""
+        rows = await tx.query(self._sql.claim, [wanted, lease])
+        shared = await self._shared_of(tx, {row["request"] for row in rows})
         return [_claim_of(row, shared[row["request"]]) for row in rows]
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
@@ -48,11 +54,11 @@ class SqlClaims:
         rows = [{"id": id, "token": token} for id, token in claims]
         await self._database.query(self._sql.release, [as_set(rows), float(delay)])
 
-    async def _shared_of(self, requests: set[str]) -> Mapping[str, Shared]:
+    async def _shared_of(self, tx: Tx, requests: set[str]) -> Mapping[str, Shared]:
         unknown = [request for request in requests if request not in self._shared]
         found = {request: self._shared[request] for request in requests if request in self._shared}
         if unknown:
-            for row in await self._database.query(self._sql.shared, [as_set([{"id": id} for id in unknown])]):
+            for row in await tx.query(self._sql.shared, [as_set([{"id": id} for id in unknown])]):
                 found[row["id"]] = self._remember(row)
         return found
 

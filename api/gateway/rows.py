@@ -9,7 +9,8 @@ import msgspec
 from api.database import parse_time
 from domain.events import Attempt, StatusChanged
 from domain.notification import Channel, Outcome, Priority, Progress, Status
-from domain.ports import LogRow, Pinned, PushOptions
+from domain.outgoing import Pinned, PushOptions
+from domain.ports import LogRow
 from domain.recipient import Recipient
 from domain.template import Content
 from domain.views import NotificationView

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.applications import Starlette
 
-from domain.ports import OutgoingPush, PushOptions
+from domain.outgoing import OutgoingPush, PushOptions
 from domain.recipient import Device
 from workers.sandbox.server import LocalServer
 
@@ -25,7 +25,7 @@ SHORT = 0.3
 OK = b'HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n{"name": "p/m/1"}'
 
 
-def push(token: str = "a-device-token", id: str = "ntf_1", **options: Any) -> OutgoingPush:  # noqa: A002
+def push(token: str = "a-device-token", id: str = "ntf_1", **options: Any) -> OutgoingPush:
     device = Device(id="dev_1", token=token)
     return OutgoingPush(device=device, title="Hello", body="Grüße", options=PushOptions(**options), notification_id=id)
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from domain.ports import Answer, OutgoingEmail
+from domain.outgoing import Answer, OutgoingEmail
 from workers.email.smtp import SmtpProvider
 
 DEADLINE = 10.0

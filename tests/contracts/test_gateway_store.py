@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,14 @@ from api.gateway.outbox import SqlOutbox
 from api.gateway.queries import Queries
 from api.gateway.repository import SqlRequests
 from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
+from domain.deliver import decide_not_to_send
 from domain.errors import Conflict
 from domain.events import Attempt, DeliveryItem, StatusChanged
 from domain.ids import NOTIFICATION, REQUEST, new_id
 from domain.notification import Channel, Outcome, Priority, Status
 from domain.ports import Claim, Due, LogFilter, LogRow, Settlement
 from domain.recipient import Recipient
+from domain.retry import RetryPolicy
 from domain.template import Content
 from domain.views import Draft, Order, Receipt
 
@@ -42,10 +45,10 @@ class Store:
         self.status = SqlStatusStore(self.database)
         self.log = SqlStatusLog(self.database)
 
-    async def accept(self, **changes: object) -> Receipt:
+    async def accept(self, **changes: Any) -> Receipt:
         return await self.requests.accept(order(**changes))
 
-    async def accepted(self, **changes: object) -> str:
+    async def accepted(self, **changes: Any) -> str:
         """Accept one notification; its id."""
         return (await self.accept(**changes)).notifications[0].id
 
@@ -384,6 +387,20 @@ class TestTraces:
         await store.record(change(claim, Status.SENDING), change(claim, Status.RETRYING, retry_at=later))
         assert await store.claim(id, 0) is None
         assert await store.take() == []
+
+    async def test_7_attempts_that_nobody_reported_are_used_up_and_somebody_says_so(self, store: Store) -> None:
+        id, policy = await store.accepted(), RetryPolicy(schedule=(1.0, 1.0))
+        await store.take()
+        for attempt in range(policy.max_attempts):
+            assert await store.claim(id, attempt) is not None
+            await store.make_due(id)
+            await store.take()
+        last = await store.claim(id, policy.max_attempts)
+        assert last is not None
+        refusal = decide_not_to_send(last, policy, last.claimed_at)
+        assert refusal is not None
+        assert await store.record(refusal) == []
+        assert await store.status_of(id) is Status.FAILED
 
     async def test_8_a_cancelled_row_has_no_clock(self, store: Store) -> None:
         id = await store.accepted()

@@ -13,9 +13,6 @@ from websockets.typing import Subprotocol
 SEND = """mutation Send($input: SendNotificationInput!) { send_notification(input: $input) {
   success message error { code message ... on ValidationError { fields { path code message } } }
   data { duplicate accepted request { id request_id total } notifications { id channel status } } } }"""
-BATCH = SEND.replace("Send(", "Batch(").replace("SendNotificationInput", "SendBatchInput").replace(
-    "send_notification(", "send_batch("
-)
 CANCEL = """mutation ($id: ID!) { cancel_notification(id: $id) {
   success message error { code } data { id status } } }"""
 NOTIFICATION = """query ($id: ID!) { notification(id: $id) { success error { code } data {
@@ -94,7 +91,7 @@ class Api:
     async def until(self, id: str, *statuses: str) -> dict[str, Any]:
         """Wait until the notification has one of these statuses."""
         async with asyncio.timeout(DEADLINE):
-            while (found := await self.notification(id))["status"] not in statuses:
+            while (found := await self.notification(id))["status"] not in statuses:  # noqa: ASYNC110 - it is elsewhere
                 await asyncio.sleep(0.05)
         return found
 
@@ -114,6 +111,8 @@ class Api:
                     async with asyncio.timeout(DEADLINE):
                         message = json.loads(await socket.recv())
                     if message["type"] == "next":
+                        if "errors" in message["payload"]:
+                            raise SubscriptionError(message["payload"]["errors"])
                         (event,) = message["payload"]["data"].values()
                         yield event
                     elif message["type"] == "error":

@@ -64,7 +64,9 @@ class Compose:
 
 
 @pytest.fixture(scope="module")
-def scaled_out(postgres: Any, rabbitmq: Any, redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def scaled_out(
+    postgres: Any, rabbitmq: Any, redis_server: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     """Every role of `compose.yml` as a process, on real PostgreSQL, RabbitMQ and Redis."""
     with ExitStack() as stack:
         yield start_compose(stack, postgres, rabbitmq, redis_server, tmp_path_factory.mktemp("roles"))
@@ -130,5 +132,3 @@ async def api(running: Running) -> AsyncIterator[Api]:
     """A client of the running system."""
     async with Api(running.port, API_KEY) as client:
         yield client
-
-

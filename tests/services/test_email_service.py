@@ -8,7 +8,8 @@ import pytest
 
 from domain.errors import ConfigurationError, NotFound, UpstreamUnavailable
 from domain.notification import Channel, Outcome, Priority, Status
-from domain.ports import Answer, Claim, EmailProvider, OutgoingEmail, Pinned
+from domain.outgoing import Answer, OutgoingEmail, Pinned
+from domain.ports import Claim, EmailProvider
 from domain.recipient import Recipient
 from domain.template import Content, Template, TemplateLocale, TemplateVersion
 from workers.email.service import EmailSender, EmailSettings

@@ -8,7 +8,8 @@ import pytest
 
 from domain.errors import NotFound, UpstreamUnavailable
 from domain.notification import Channel, Outcome, Priority, Status
-from domain.ports import Answer, Claim, OutgoingPush, Pinned, PushOptions, PushProvider
+from domain.outgoing import Answer, OutgoingPush, Pinned, PushOptions
+from domain.ports import Claim, PushProvider
 from domain.recipient import Device, Recipient
 from domain.template import Content, Template, TemplateLocale, TemplateVersion
 from workers.push.fcm import FcmProvider

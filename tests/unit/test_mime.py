@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from domain.ports import OutgoingEmail
+from domain.outgoing import OutgoingEmail
 from workers.email.headers import wire_address
 from workers.email.mime import build, for_data, needs_smtputf8
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from domain.notification import Outcome
-from domain.ports import Answer, OutgoingPush, PushAction, PushOptions
+from domain.outgoing import Answer, OutgoingPush, PushAction, PushOptions
 from domain.recipient import Device
 from workers.push.fcm_answer import QUOTA_PAUSE, answer_of
 from workers.push.fcm_message import MAX_TTL, PayloadTooLargeError, encode

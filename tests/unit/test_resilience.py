@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from domain.notification import Outcome
-from domain.ports import Answer
+from domain.outgoing import Answer
 from workers.resilience import Breaker, BreakerOpenError, BreakerState, Chained, ProviderChain, is_outage
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)

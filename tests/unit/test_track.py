@@ -64,6 +64,7 @@ def settle(start: Progress, changes: Sequence[StatusChanged]) -> Progress:
 class TestAnyHistory:
     @given(first=firsts, steps=steps)
     @settings(max_examples=150, deadline=None)
+    @example(Status.ACCEPTED, script("take claim take cancel accepted next next"))
     def test_one_story_with_one_ending(self, first: Status, steps: list[Step]) -> None:
         world = World(first)
         world.play(steps)
@@ -78,8 +79,8 @@ class TestAnyHistory:
 
     @given(first=firsts, steps=steps, one=randoms, other=randoms)
     @settings(max_examples=150, deadline=None)
-    @example(Status.ACCEPTED, script("take claim transient"), Random(1), Random(4))
-    @example(Status.ACCEPTED, script("take claim take claim accepted permanent"), Random(1), Random(2))
+    @example(Status.ACCEPTED, script("take claim transient next next take claim transient"), Random(0), Random(1))
+    @example(Status.ACCEPTED, script("take claim take claim accepted permanent"), Random(1), Random(6))
     def test_the_order_of_what_is_outstanding_does_not_matter(
         self, first: Status, steps: list[Step], one: Random, other: Random
     ) -> None:

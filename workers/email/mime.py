@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2s
 
-from domain.ports import OutgoingEmail
+from domain.outgoing import OutgoingEmail
 from workers.email.headers import MAX_LINE, field, mailbox, refuse_breaks, sender, subject
 
 _CRLF = b"\r\n"

@@ -9,7 +9,8 @@ import msgspec
 from domain.errors import ConfigurationError, NotFound, TemplateError, Unavailable
 from domain.ids import NOTIFICATION, new_id
 from domain.notification import Channel, Outcome
-from domain.ports import Claim, Delivered, EmailProvider, OutgoingEmail, Templates
+from domain.outgoing import Delivered, OutgoingEmail
+from domain.ports import Claim, EmailProvider, Templates
 from domain.recipient import email_problem, may_contact
 from domain.template import Rendered, Renderer
 from workers.email.headers import wire_address

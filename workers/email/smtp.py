@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from domain.notification import Outcome
-from domain.ports import Answer, OutgoingEmail
+from domain.outgoing import Answer, OutgoingEmail
 from workers.email.smtp_connection import Connection, SmtpError
 from workers.email.smtp_delivery import Delivery, Envelope
 from workers.email.smtp_pool import ConnectionPool

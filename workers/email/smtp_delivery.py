@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from domain.notification import Outcome
-from domain.ports import Answer, OutgoingEmail
+from domain.outgoing import Answer, OutgoingEmail
 from workers.email.headers import wire_address
 from workers.email.mime import build, for_data, needs_smtputf8
 from workers.email.smtp_connection import Connection, DisconnectedError, MalformedReplyError, Reply

@@ -17,7 +17,7 @@ from google.oauth2.credentials import Credentials as StaticToken
 
 from domain.errors import ConfigurationError
 from domain.notification import Outcome
-from domain.ports import Answer, OutgoingPush
+from domain.outgoing import Answer, OutgoingPush
 from workers.push.access_token import AccessToken, NoAccessTokenError
 from workers.push.fcm_answer import answer_of, shown
 from workers.push.fcm_message import PayloadTooLargeError, encode

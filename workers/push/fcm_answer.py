@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from domain.notification import Outcome
-from domain.ports import Answer
+from domain.outgoing import Answer
 from workers.push.transport import Reply
 
 QUOTA_PAUSE = 60.0

@@ -9,7 +9,7 @@ import re
 
 from firebase_admin import messaging
 
-from domain.ports import OutgoingPush, PushAction, PushOptions
+from domain.outgoing import OutgoingPush, PushAction, PushOptions
 
 MAX_PAYLOAD = 4096
 MAX_TTL = 28 * 24 * 3600

@@ -13,7 +13,8 @@ import msgspec
 
 from domain.errors import NotFound, TemplateError, Unavailable
 from domain.notification import Channel, Outcome
-from domain.ports import Answer, Claim, Delivered, OutgoingPush, PushOptions, PushProvider, Templates
+from domain.outgoing import Answer, Delivered, OutgoingPush, PushOptions
+from domain.ports import Claim, PushProvider, Templates
 from domain.recipient import Device, may_contact
 from domain.template import Rendered, Renderer
 from workers.resilience import Chained, ProviderChain

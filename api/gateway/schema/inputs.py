@@ -11,7 +11,8 @@ from api.gateway.queries import NotificationFilter as Where
 from api.gateway.schema.context import Context
 from domain.errors import FieldProblem, ValidationFailed
 from domain.notification import Channel, Priority, Status
-from domain.ports import LogFilter, PushAction, PushOptions
+from domain.outgoing import PushAction, PushOptions
+from domain.ports import LogFilter
 from domain.submission import DEFAULT_CATEGORY, RecipientRef, Submission, TemplateRef
 from domain.template import Content
 

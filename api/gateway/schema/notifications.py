@@ -18,7 +18,8 @@ from api.gateway.schema.users import User
 from domain.errors import HeliographError, NotFound
 from domain.events import Attempt
 from domain.notification import Channel, Outcome, Priority, Status
-from domain.ports import LogRow, Pinned
+from domain.outgoing import Pinned
+from domain.ports import LogRow
 from domain.recipient import Recipient as RecipientView
 from domain.views import NotificationView, RequestView
 
