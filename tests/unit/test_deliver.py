@@ -200,6 +200,23 @@ class TestConclusion:
         assert failed.detail == {"code": "5.1.1", "given_up": "permanent"}
         assert failed.retry_at is None
 
+    async def test_what_a_server_says_is_made_storable(self) -> None:
+        said, cleaned = "5.1.1\0 no\ud800", "5.1.1\ufffd no\ufffd"
+        one = Attempt(
+            number=4,
+            provider="smtp",
+            outcome=Outcome.PERMANENT,
+            started_at=CLAIMED_AT,
+            duration_ms=5,
+            code=said,
+            detail=said,
+        )
+        delivered = answer(Outcome.PERMANENT, code=said, reason=said, provider_message_id=said, attempts=(one,))
+        result, _ = await attempt(claim(), delivered)
+        _, failed = changes_of(result)
+        assert (failed.reason, failed.provider_message_id, failed.detail["code"]) == (cleaned, cleaned, cleaned)
+        assert [(known.code, known.detail) for known in failed.attempts] == [(cleaned, cleaned)]
+
     async def test_the_last_attempt_that_fails_gives_up(self) -> None:
         result, _ = await attempt(claim(attempts_used=2), answer(Outcome.TRANSIENT))
         _, failed = changes_of(result)

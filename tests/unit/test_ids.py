@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain import ids
 
-MOMENTS = st.integers(0, (1 << 48) * 1_000_000 - 1)
+MOMENTS = st.integers(0, ((1 << 48) - 1) * 1_000_000)
 """Nanoseconds since 1970, for as long as 48 bits of milliseconds last."""
 
 

@@ -15,7 +15,8 @@ retried = st.sampled_from([Outcome.TRANSIENT, Outcome.UNKNOWN])
 
 
 def policy(**changes: Any) -> RetryPolicy:
-    return RetryPolicy(**({"schedule": (2.0, 10.0), "jitter": 0.0} | changes))
+    settings: dict[str, Any] = {"schedule": (2.0, 10.0), "jitter": 0.0}
+    return RetryPolicy(**(settings | changes))
 
 
 @pytest.mark.parametrize(("attempts_used", "seconds"), [(1, 2.0), (2, 10.0)])

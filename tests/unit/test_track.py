@@ -1,7 +1,7 @@
 """`track`: whatever is reported in whatever order, the row ends where the claims say, and the log tells one story."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 import msgspec
@@ -241,6 +241,13 @@ class TestReplay:
         assert (after.status, after.attempt, after.attempts_used) == (Status.QUEUED, 2, 0)
         assert (after.token, after.next_at, after.reason) == (None, NOW, None)
         assert len(entries) == 1
+
+    @pytest.mark.parametrize(("deliver_by", "why"), [(NOW, "deliver_by has passed"), (LATER, None)])
+    def test_what_would_be_too_late_is_not_replayed(self, deliver_by: datetime, why: str | None) -> None:
+        before = row(Status.FAILED, deliver_by=deliver_by)
+        after, _, refusal = track(before, said(Status.QUEUED, replay=True), NOW)
+        assert refusal == why
+        assert (after == before) is (why is not None)
 
     @pytest.mark.parametrize("status", [status for status in Status if status is not Status.FAILED])
     def test_nothing_else_is_replayed(self, status: Status) -> None:
