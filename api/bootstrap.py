@@ -74,7 +74,7 @@ class Builder:
         self.system = system
         self.embedded = embedded
         self.metrics = CollectorRegistry()
-        self.checks: dict[str, Check] = {}
+        self.checks: dict[str, Check] = {"start": system.check}
         self.broker: Broker | None = None
         self.bell: Bell | None = None
         self.databases: Databases | None = None

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from starlette.types import ASGIApp
 
+from domain.errors import Unavailable
+
 log = logging.getLogger(__name__)
 
 Step = Callable[[], Awaitable[object]]
@@ -26,6 +28,7 @@ class System:
     def __init__(self, *, stop_seconds: float = 30.0) -> None:
         self._parts: list[Part] = []
         self._stop_seconds = stop_seconds
+        self._running = False
         self.app: ASGIApp | None = None
 
     def add(self, name: str, *, start: Step | None = None, stop: Step | None = None) -> None:
@@ -41,9 +44,16 @@ class System:
             except BaseException:
                 await self._stop(self._parts[: index + 1])
                 raise
+        self._running = True
+
+    async def check(self) -> None:
+        """Raises `Unavailable` unless all parts run: a role is not ready before."""
+        if not self._running:
+            raise Unavailable("It is starting or stopping.")
 
     async def stop(self) -> None:
         """Stop all parts, the last one first. A part that hangs or fails does not keep the others from stopping."""
+        self._running = False
         await self._stop(self._parts)
 
     async def _stop(self, parts: list[Part]) -> None:

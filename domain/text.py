@@ -1,7 +1,6 @@
 """Text that every part of the system can hold: PostgreSQL takes no NUL, and no encoding takes a lone surrogate."""
 
 import re
-from typing import overload
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -11,12 +10,6 @@ def storable(text: str) -> bool:
     return _UNSTORABLE.search(text) is None
 
 
-@overload
-def cleaned(text: str) -> str: ...
-@overload
-def cleaned(text: None) -> None: ...
-@overload
-def cleaned(text: str | None) -> str | None: ...
 def cleaned(text: str | None) -> str | None:
     """What a stranger (a mail server, say) told us, made storable; None stays None."""
     return None if text is None else _UNSTORABLE.sub("\ufffd", text)

@@ -9,7 +9,7 @@ from domain.errors import Conflict, ValidationFailed
 from domain.notification import Channel, Priority, Status
 from domain.outgoing import Pinned, PushOptions
 from domain.template import Content
-from tests.unit.send_fakes import BOTH, LATER, MAIL, World, submission, template
+from tests.unit.send_fakes import BOTH, GIVEN, LATER, MAIL, World, submission, template
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ class TestOnce:
         assert second.duplicate
         assert second.request.id == first.request.id
 
-    async def test_even_when_the_user_has_gone_or_the_time_has_passed(self, world: World) -> None:
+    async def test_even_when_the_user_has_gone(self, world: World) -> None:
         given = {"to": [{"user_id": "usr_ada"}], "template": template(), "variables": GIVEN}
         await world.send(**given)
         world.recipients.users.clear()
