@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -38,11 +39,16 @@ class SqlClaims:
 
     async def claim(self, items: Sequence[DeliveryItem], lease: float) -> list[Claim]:
         wanted = [{"id": item.id, "attempt": item.attempt, "token": new_id(CLAIM)} for item in items]
-        return await again(self._database, lambda tx: self._claim(tx, as_set(wanted), float(lease)))
+        asked = [as_set(wanted), float(lease)]
+        if self._sql.at_once:
+            rows = await again(partial(self._database.query, self._sql.claim_with_shared, asked))
+            shared = {row["request"]: self._remember(row["request"], row) for row in rows if row["shared"] is not None}
+            return [_claim_of(row, shared[row["request"]]) for row in rows]
+        return await again(partial(self._database.unit, partial(self._claim_in_steps, asked=asked)))
 
-    async def _claim(self, tx: Tx, wanted: str, lease: float) -> list[Claim]:
+    async def _claim_in_steps(self, tx: Tx, asked: Sequence[Any]) -> list[Claim]:
         """The claims and what their requests share, or neither: a claim that nobody could use would cost an attempt."""
-        rows = await tx.query(self._sql.claim, [wanted, lease])
+        rows = await tx.query(self._sql.claim, asked)
         shared = await self._shared_of(tx, {row["request"] for row in rows})
         return [_claim_of(row, shared[row["request"]]) for row in rows]
 
@@ -59,12 +65,15 @@ class SqlClaims:
         found = {request: self._shared[request] for request in requests if request in self._shared}
         if unknown:
             for row in await tx.query(self._sql.shared, [as_set([{"id": id} for id in unknown])]):
-                found[row["id"]] = self._remember(row)
+                found[row["id"]] = self._remember(row["id"], row)
         return found
 
-    def _remember(self, row: Mapping[str, Any]) -> Shared:
-        shared = Shared(content_of(row["content"]), variables_of(row["variables"]), push_of(row["push"]))
-        self._shared[row["id"]] = shared
+    def _remember(self, request: str, row: Mapping[str, Any]) -> Shared:
+        known = self._shared.get(request)
+        if known is not None:
+            return known
+        shared = Shared(content_of(row["content"]), variables_of(row["shared_variables"]), push_of(row["push"]))
+        self._shared[request] = shared
         while len(self._shared) > SHARED_CACHE:
             self._shared.popitem(last=False)
         return shared
@@ -104,8 +113,8 @@ class _Statements:
                 SELECT id, attempt, token, next_at, settled IS NULL AS unsettled FROM notifications
                 WHERE id IN (SELECT id FROM item) ORDER BY id {sql.for_update})"""
         attempts = sql.recordset("$1", {"id": "text", "attempt": "int", "token": "text"})
-        self.claim = f"""
-            WITH item AS {sql.materialized} {attempts}, {held}
+        wanted = f"WITH item AS {sql.materialized} {attempts}, {held}"
+        update = f"""
             UPDATE notifications SET attempt = notifications.attempt + 1, token = item.token, settled = NULL,
                 next_at = {sql.after("$2")}, drives = 0,
                 possible_duplicate = notifications.possible_duplicate OR notifications.uncertain
@@ -115,6 +124,14 @@ class _Statements:
             RETURNING notifications.id, notifications.token, notifications.attempt, attempts_used,
                 notifications.next_at, channel, category, priority, status, recipient, template, variables, deliver_by,
                 uncertain, request, request_id, correlation_id, traceparent, {sql.now} AS claimed_at"""
+        self.claim = f"{wanted} {update}"
+        self.at_once = sql.writable_cte
+        # What a request shares may be large: it comes once, with the first of its notifications.
+        self.claim_with_shared = f"""
+            {wanted}, claimed AS ({update}),
+            numbered AS (SELECT *, row_number() OVER (PARTITION BY request ORDER BY id) AS nth FROM claimed)
+            SELECT numbered.*, requests.id AS shared, content, requests.variables AS shared_variables, push
+            FROM numbered LEFT JOIN requests ON numbered.nth = 1 AND requests.id = numbered.request"""
         outcomes = sql.recordset("$1", {"id": "text", "token": "text", "settled": "text"})
         self.settle = f"""
             WITH item AS {sql.materialized} {outcomes}, {held}
@@ -129,4 +146,6 @@ class _Statements:
             WHERE notifications.id = item.id AND held.token = item.token AND held.unsettled
             RETURNING notifications.id"""
         ids = sql.recordset("$1", {"id": "text"})
-        self.shared = f"SELECT id, content, variables, push FROM requests WHERE id IN (SELECT id FROM {ids} AS item)"
+        self.shared = f"""
+            SELECT id, content, variables AS shared_variables, push FROM requests
+            WHERE id IN (SELECT id FROM {ids} AS item)"""

@@ -20,6 +20,8 @@ class Dialect(Protocol):
     """Appended to a select: lock the rows, wait for other holders."""
     skip_locked: str
     """Appended to a select: lock the rows, leave out those that others hold."""
+    writable_cte: bool
+    """Whether a common table expression may write, so that several writes are one statement."""
     materialized: str
     """Makes a common table expression run once, before what uses it."""
 
@@ -37,6 +39,7 @@ class PostgresDialect:
     """PostgreSQL 13 or newer."""
 
     now = "now()"
+    writable_cte = True
     for_update = "FOR UPDATE"
     skip_locked = "FOR UPDATE SKIP LOCKED"
     materialized = "MATERIALIZED"
@@ -57,6 +60,7 @@ class SqliteDialect:
 
     # As `stamp` writes it: the clock counts milliseconds, and texts compare only if they have one width.
     now = "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000+00:00')"
+    writable_cte = False
     for_update = ""
     skip_locked = ""
     materialized = ""

@@ -4,7 +4,7 @@ Positions come from ONE counter row, taken last of all locks and held to the com
 is the order of the commits. A database sequence would leave holes.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -41,16 +41,36 @@ class LogWriter:
 
     def __init__(self, sql: Dialect) -> None:
         columns = ", ".join(_LOG_COLUMNS)
-        self._insert = f"""
-            INSERT INTO status_log ({columns}) SELECT {columns} FROM {sql.recordset("$1", _LOG_COLUMNS)} AS item"""
+        others = ", ".join(f"item.{name}" for name in _LOG_COLUMNS if name != "position")
+        rows = sql.recordset("$1", _LOG_COLUMNS)
         self._advance = "UPDATE status_log_head SET position = position + $1 WHERE id = 1 RETURNING position"
+        self._insert = f"""
+            INSERT INTO status_log ({columns}) SELECT $2 + item.position, {others} FROM {rows} AS item"""
+        self._append = f"""
+            WITH head AS ({self._advance.replace("$1", "$2")}),
+            written AS (
+                INSERT INTO status_log ({columns}) SELECT head.position - $2 + item.position, {others}
+                FROM {rows} AS item CROSS JOIN head)
+            SELECT position FROM head"""
+        self._at_once = sql.writable_cte
 
-    async def append(self, tx: Tx, rows_from: Callable[[int], list[LogRow]], count: int) -> list[LogRow]:
-        """Take `count` positions, let `rows_from(first)` make the rows, and write them."""
-        head = (await tx.query(self._advance, [count]))[0]["position"]
-        rows = rows_from(head - count + 1)
-        await tx.query(self._insert, [as_set(_columns_of(row) for row in rows)])
-        return rows
+    async def append(self, tx: Tx, rows: Sequence[LogRow]) -> list[LogRow]:
+        """Take as many positions as there are rows and write these; `rows` count from 1, the answer from the head.
+
+        Where the engine can, both are one statement: the counter is everybody's, and is not held across a round trip.
+        """
+        columns = as_set(_columns_of(row) for row in rows)
+        if self._at_once:
+            head = (await tx.query(self._append, [columns, len(rows)]))[0]["position"]
+        else:
+            head = (await tx.query(self._advance, [len(rows)]))[0]["position"]
+            await tx.query(self._insert, [columns, head - len(rows)])
+        return placed(rows, head - len(rows))
+
+
+def placed(rows: Sequence[LogRow], before: int) -> list[LogRow]:
+    """The rows, which count from 1, at their positions after `before`."""
+    return [msgspec.structs.replace(row, position=before + row.position) for row in rows]
 
 
 def _columns_of(row: LogRow) -> dict[str, Any]:

@@ -6,15 +6,16 @@ each other in a circle; should the engine refuse a group all the same, its order
 one fails alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from api.database import Database, Tx, parse_time
 from api.gateway.dialect import Dialect, as_set, dialect_of, stamp
-from api.gateway.logwriter import LogWriter
+from api.gateway.logwriter import LogWriter, placed
 from api.gateway.queries import Queries
 from api.gateway.rows import to_text
 from api.gateway.units import again
@@ -73,13 +74,16 @@ class SqlRequests:
 
     async def _commit(self, orders: Sequence[Order]) -> dict[str, Receipt | Exception]:
         """One transaction for all; answers by order id."""
-        stored, entries = await again(self._database, lambda tx: self._store(tx, orders))
+        if self._sql.at_once:
+            stored, entries = await self._store_at_once(orders)
+        else:
+            stored, entries = await again(partial(self._database.unit, partial(self._store_in_steps, orders=orders)))
         self._announce(entries)
         answers: dict[str, Receipt | Exception] = {}
         for order in orders:
             existing = stored[order.client, order.request_id]
             if existing["id"] == order.id:
-                answers[order.id] = receipt_of(order, existing["at"])
+                answers[order.id] = receipt_of(order, parse_time(existing["created_at"]))
                 continue
             try:
                 answers[order.id] = await self._duplicate(existing, order.fingerprint)
@@ -87,30 +91,40 @@ class SqlRequests:
                 answers[order.id] = conflict
         return answers
 
-    async def _store(
-        self, tx: Tx, orders: Sequence[Order]
-    ) -> tuple[dict[tuple[str, str], dict[str, Any]], list[LogRow]]:
-        """Insert what is new. The row of each request, new or not, by its key; and what was added to the log."""
-        inserted = await tx.query(self._sql.insert_requests, [as_set(_request_columns(order) for order in orders)])
-        rows = {(row["client"], row["request_id"]): _with_time(row) for row in inserted}
-        missing = [order for order in orders if (order.client, order.request_id) not in rows]
+    async def _store_at_once(self, orders: Sequence[Order]) -> tuple["_Stored", list[LogRow]]:
+        """One statement is one transaction: the log's counter, which is everybody's, is never held across a trip."""
+        requests = as_set(_request_columns(order) for order in orders)
+        inserted = await again(partial(self._database.query, self._sql.accept, [requests, _columns(orders)]))
+        stored = await self._with_existing(self._database, orders, inserted)
+        accepted = _accepted(orders, stored)
+        if not accepted:
+            return stored, []
+        entries = _entries(accepted, parse_time(inserted[0]["created_at"]))
+        return stored, placed(entries, inserted[0]["head"] - len(entries))
+
+    async def _store_in_steps(self, tx: Tx, orders: Sequence[Order]) -> tuple["_Stored", list[LogRow]]:
+        """The same for an engine whose common table expressions cannot write."""
+        requests = as_set(_request_columns(order) for order in orders)
+        inserted = await tx.query(self._sql.insert_requests, [requests])
+        stored = await self._with_existing(tx, orders, inserted)
+        accepted = _accepted(orders, stored)
+        if not accepted:
+            return stored, []
+        now = inserted[0]["created_at"]
+        await tx.query(self._sql.insert_notifications, [_columns(accepted), now])
+        return stored, await self._log.append(tx, _entries(accepted, parse_time(now)))
+
+    async def _with_existing(
+        self, source: Database | Tx, orders: Sequence[Order], inserted: Sequence[Mapping[str, Any]]
+    ) -> "_Stored":
+        """The row of each request by its key: those that were inserted, and those that were there before."""
+        stored = {(row["client"], row["request_id"]): row for row in inserted}
+        missing = [order for order in orders if (order.client, order.request_id) not in stored]
         if missing:
             keys = [{"client": order.client, "request_id": order.request_id} for order in missing]
-            for row in await tx.query(self._sql.find, [as_set(keys)]):
-                rows[row["client"], row["request_id"]] = _with_time(row)
-        accepted = [order for order in orders if rows[order.client, order.request_id]["id"] == order.id]
-        if not accepted:
-            return rows, []
-        return rows, await self._store_notifications(
-            tx, accepted, rows[accepted[0].client, accepted[0].request_id]["at"]
-        )
-
-    async def _store_notifications(self, tx: Tx, orders: Sequence[Order], now: datetime) -> list[LogRow]:
-        pairs = [(order, draft) for order in orders for draft in order.drafts]
-        written = stamp(now)
-        columns = as_set(_columns(order, draft, written) for order, draft in pairs)
-        await tx.query(self._sql.insert_notifications, [columns])
-        return await self._log.append(tx, lambda first: _entries(pairs, first, now), len(pairs))
+            for row in await source.query(self._sql.find, [as_set(keys)]):
+                stored[row["client"], row["request_id"]] = row
+        return stored
 
     async def _duplicate(self, row: Mapping[str, Any], fingerprint: str) -> Receipt:
         request_id = row["request_id"]
@@ -123,8 +137,17 @@ class SqlRequests:
         return Receipt(request=request, notifications=first.items, duplicate=True, accepted=accepted)
 
 
-def _with_time(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "at": parse_time(row["created_at"])}
+_Stored = dict[tuple[str, str], Mapping[str, Any]]
+"""Rows of requests by (client, request_id)."""
+
+
+def _pairs(orders: Sequence[Order]) -> Iterator[tuple[Order, Draft]]:
+    return ((order, draft) for order in orders for draft in order.drafts)
+
+
+def _accepted(orders: Sequence[Order], stored: _Stored) -> list[Order]:
+    """Those of the orders that are new, and not the twin of one that is."""
+    return [order for order in orders if stored[order.client, order.request_id]["id"] == order.id]
 
 
 def _request_columns(order: Order) -> dict[str, Any]:
@@ -147,8 +170,12 @@ def _request_columns(order: Order) -> dict[str, Any]:
     }
 
 
-def _columns(order: Order, draft: Draft, now: str | None) -> dict[str, Any]:
-    next_at = {Status.SKIPPED: None, Status.SCHEDULED: stamp(order.send_at)}.get(draft.status, now)
+def _columns(orders: Sequence[Order]) -> str:
+    """The notifications of all orders as one set."""
+    return as_set(_notification(order, draft, ordinal) for ordinal, (order, draft) in enumerate(_pairs(orders)))
+
+
+def _notification(order: Order, draft: Draft, ordinal: int) -> dict[str, Any]:
     return {
         "id": draft.id,
         "request": order.id,
@@ -163,20 +190,19 @@ def _columns(order: Order, draft: Draft, now: str | None) -> dict[str, Any]:
         "status": draft.status,
         "reason": draft.reason,
         "sequence": 1,
-        "next_at": next_at,
         "recipient": to_text(draft.recipient),
         "template": to_text(draft.template),
         "variables": to_text(draft.variables or None),
         "send_at": stamp(order.send_at),
         "deliver_by": stamp(order.deliver_by),
-        "created_at": now,
-        "updated_at": now,
+        "detail": to_text(_creation_detail(draft)),
+        "ordinal": ordinal,
     }
 
 
-def _entries(pairs: Sequence[tuple[Order, Draft]], first: int, now: datetime) -> list[LogRow]:
-    """The first log entry of each notification, from position `first` on."""
-    return [_entry(order, draft, first + offset, now) for offset, (order, draft) in enumerate(pairs)]
+def _entries(orders: Sequence[Order], now: datetime) -> list[LogRow]:
+    """The first log entry of each notification, counted from 1."""
+    return [_entry(order, draft, place, now) for place, (order, draft) in enumerate(_pairs(orders), 1)]
 
 
 def _entry(order: Order, draft: Draft, position: int, now: datetime) -> LogRow:
@@ -238,15 +264,16 @@ _NOTIFICATION_COLUMNS = {
     "status": "text",
     "reason": "text",
     "sequence": "int",
-    "next_at": "timestamptz",
     "recipient": "text",
     "template": "text",
     "variables": "text",
     "send_at": "timestamptz",
     "deliver_by": "timestamptz",
-    "created_at": "timestamptz",
-    "updated_at": "timestamptz",
+    "detail": "text",
+    "ordinal": "int",
 }
+_ON_THE_WAY = ("detail", "ordinal")
+"""What of it goes into the log, and what only keeps the order."""
 
 
 class _Statements:
@@ -264,7 +291,27 @@ class _Statements:
             SELECT requests.id, requests.client, requests.request_id, fingerprint, created_at
             FROM requests JOIN {keys} AS item
                 ON requests.client = item.client AND requests.request_id = item.request_id"""
-        notifications = ", ".join(_NOTIFICATION_COLUMNS)
-        self.insert_notifications = f"""
-            INSERT INTO notifications ({notifications}) SELECT {notifications}
-            FROM {sql.recordset("$1", _NOTIFICATION_COLUMNS)} AS item"""
+        own = [name for name in _NOTIFICATION_COLUMNS if name not in _ON_THE_WAY]
+        into = f"INSERT INTO notifications ({', '.join(own)}, next_at, created_at, updated_at)"
+        columns = ", ".join(f"item.{name}" for name in own)
+        due = "CASE item.status WHEN 'SKIPPED' THEN NULL WHEN 'SCHEDULED' THEN item.send_at ELSE {now} END"
+        drafts = sql.recordset("$1", _NOTIFICATION_COLUMNS)
+        self.insert_notifications = f"{into} SELECT {columns}, {due.format(now='$2')}, $2, $2 FROM {drafts} AS item"
+        logged = (
+            "sequence, request, request_id, client, user_id, channel, category, status, reason, detail, correlation_id"
+        )
+        self.at_once = sql.writable_cte
+        self.accept = f"""
+            WITH new AS ({self.insert_requests}),
+            item AS {sql.materialized} (
+                SELECT draft.*, new.created_at AS now, row_number() OVER (ORDER BY draft.ordinal) AS place
+                FROM {sql.recordset("$2", _NOTIFICATION_COLUMNS)} AS draft JOIN new ON new.id = draft.request),
+            stored AS ({into} SELECT {columns}, {due.format(now="item.now")}, item.now, item.now FROM item),
+            head AS (
+                UPDATE status_log_head SET position = position + (SELECT count(*) FROM item)
+                WHERE id = 1 RETURNING position),
+            logged AS (
+                INSERT INTO status_log (position, notification_id, occurred_at, recorded_at, {logged})
+                SELECT head.position - (SELECT count(*) FROM item) + item.place, item.id, item.now, item.now, {logged}
+                FROM item CROSS JOIN head)
+            SELECT new.*, head.position AS head FROM new CROSS JOIN head"""

@@ -29,7 +29,7 @@ class SqlStatusStore:
         recorded = Recorded([], [])
         for start in range(0, len(changes), 2 * MAX_CHANGES):
             part = changes[start : start + 2 * MAX_CHANGES]
-            done = await again(self._database, partial(self._record, changes=part))
+            done = await again(partial(self._database.unit, partial(self._record, changes=part)))
             recorded.rows.extend(done.rows)
             recorded.ignored.extend(done.ignored)
         return recorded
@@ -91,13 +91,12 @@ class SqlStatusStore:
     async def _append(
         self, tx: Tx, entries: Sequence[Entry], rows: Mapping[str, Mapping[str, Any]], now: datetime
     ) -> list[LogRow]:
-        def placed(first: int) -> list[LogRow]:
-            return [
-                _log_row(entry, rows[entry.change.notification_id], first + offset, now)
-                for offset, entry in enumerate(entries)
-            ]
-
-        return await self._log.append(tx, placed, len(entries)) if entries else []
+        if not entries:
+            return []
+        placed = [
+            _log_row(entry, rows[entry.change.notification_id], place, now) for place, entry in enumerate(entries, 1)
+        ]
+        return await self._log.append(tx, placed)
 
 
 class SqlStatusLog:

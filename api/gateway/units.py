@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from api.database import Collision, Database, Tx
+from api.database import Collision
 from domain.concurrency import backoff
 
 T = TypeVar("T")
@@ -11,14 +11,14 @@ T = TypeVar("T")
 MAX_COLLISIONS = 5
 
 
-async def again(database: Database, work: Callable[[Tx], Awaitable[T]]) -> T:
-    """Run `work` in one transaction, and again from the start after a deadlock or a serialization failure.
+async def again(work: Callable[[], Awaitable[T]]) -> T:
+    """Run a unit of work (or one statement), and again from the start after a deadlock or a serialization failure.
 
     Writers lock in one order (rows by id, the counter last), so this is for what a plan or a stranger may cause.
     """
     async for attempt in backoff(first=0.01, limit=0.2):
         try:
-            return await database.unit(work)
+            return await work()
         except Collision:
             if attempt == MAX_COLLISIONS:
                 raise

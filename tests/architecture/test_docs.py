@@ -13,6 +13,7 @@ import pytest
 from graphql import build_schema, parse, validate
 
 from api.gateway import cursor
+from api.settings import PREFIX, Settings
 from domain.notification import FINAL, TRANSITIONS, Status
 
 ROOT = Path(__file__).parents[2]
@@ -231,3 +232,12 @@ def test_the_variables_of_the_tests_are_those_of_the_code() -> None:
     pattern = re.compile(r"HELIOGRAPH_TEST_[A-Z_]+_URL")
     used = {name for path in (ROOT / "tests/servers").rglob("*.py") for name in pattern.findall(path.read_text())}
     assert set(pattern.findall(prose(DOCS / "testing.md"))) == used
+
+
+def test_every_setting_is_in_the_readme_with_what_it_means() -> None:
+    readme = (ROOT / "README.md").read_text()
+    rows = {f"| `{PREFIX}{name.upper()}` |": field.description for name, field in Settings.model_fields.items()}
+    missing = [
+        row for row, meaning in rows.items() if not re.search(f"{re.escape(row)}.*{re.escape(str(meaning))}", readme)
+    ]
+    assert missing == []
