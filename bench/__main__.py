@@ -24,6 +24,8 @@ from tests.servers.roles import API_KEY, Cluster, Process, free_port
 
 SETTLE_SECONDS = 120.0
 BATCH_SIZE = 500
+SINK_SECONDS = 0.5
+"""The sink writes its file a few times in that time."""
 
 
 @contextmanager
@@ -111,38 +113,55 @@ async def faults(databases: Databases, ids: set[str], mails: Mapping[str, list[f
 
 async def measure(cluster: Cluster, urls: Mapping[str, str], out: Path, options: argparse.Namespace) -> list[str]:
     """Run the load and print the figures; what was not as promised."""
-    port = cluster.processes["gateway"].port
     databases = await Databases.open({"gateway": urls["gateway"]})
     try:
+        port = cluster.processes["gateway"].port
         warm = await flat_out(port, API_KEY, 4, 200, send_one)
         await all_sent(databases, len(warm))
-        before = cpu(cluster.processes)
-        begun = time.time()
-        sent = await flat_out(port, API_KEY, options.connections, options.total, send_one)
-        accepted = time.time()
-        ended = await all_sent(databases, len(warm) + len(sent))
-        spent = {name: seconds - before[name] for name, seconds in cpu(cluster.processes).items()}
-        print(f"  accepted          {len(sent) / (accepted - begun):8.0f} /s")
-        print(f"  accepted -> SENT  {len(sent) / (ended - begun):8.0f} /s   ({len(sent)} in {ended - begun:.1f} s)")
-        for name, seconds in spent.items():
-            print(f"  CPU per 1,000     {1000 * seconds / len(sent):8.3f} s   {name}")
-        done = len(warm) + len(sent)
-        begun = time.time()
-        done += await in_batches(port, API_KEY, options.total, BATCH_SIZE)
-        ended = await all_sent(databases, done)
-        print(
-            f"  in batches        {options.total / (ended - begun):8.0f} /s   (accepted -> SENT, {BATCH_SIZE} a batch)"
-        )
-        slow, answers = await paced(port, API_KEY, options.rate, options.seconds)
-        await all_sent(databases, done + len(slow))
-        await asyncio.sleep(0.5)  # the sink writes its file a few times a second
-        mails = received(out)
-        print(f"  at {options.rate:g}/s: answer     {_quantiles(answers)}")
-        arrivals = [mails[id][0] - at for id, at in slow.items() if id in mails]
-        print(f"  at {options.rate:g}/s: in the sink {_quantiles(arrivals)}")
-        return await faults(databases, {*warm, *sent, *slow}, mails)
+        slow = await measure_paced(databases, port, out, len(warm), options)
+        done = len(warm) + len(slow)
+        sent = await measure_flat_out(databases, cluster, done, options)
+        await measure_batches(databases, port, done + len(sent), options)
+        await asyncio.sleep(SINK_SECONDS)
+        return await faults(databases, {*warm, *slow, *sent}, received(out))
     finally:
         await databases.close()
+
+
+async def measure_paced(
+    databases: Databases, port: int, out: Path, done: int, options: argparse.Namespace
+) -> dict[str, float]:
+    """Latency at a steady rate: until the mutation is answered, and until the mail server has it."""
+    sent, answers = await paced(port, API_KEY, options.rate, options.seconds)
+    await all_sent(databases, done + len(sent))
+    await asyncio.sleep(SINK_SECONDS)
+    mails = received(out)
+    print(f"  at {options.rate:g}/s: answer      {_quantiles(answers)}")
+    print(f"  at {options.rate:g}/s: in the sink {_quantiles([mails[id][0] - at for id, at in sent.items()])}")
+    return sent
+
+
+async def measure_flat_out(
+    databases: Databases, cluster: Cluster, done: int, options: argparse.Namespace
+) -> dict[str, float]:
+    """Throughput of single mutations, and what each role costs."""
+    before, begun = cpu(cluster.processes), time.time()
+    sent = await flat_out(cluster.processes["gateway"].port, API_KEY, options.connections, options.total, send_one)
+    accepted = time.time()
+    ended = await all_sent(databases, done + len(sent))
+    print(f"  accepted          {len(sent) / (accepted - begun):8.0f} /s")
+    print(f"  accepted -> SENT  {len(sent) / (ended - begun):8.0f} /s   ({len(sent)} in {ended - begun:.1f} s)")
+    for name, seconds in cpu(cluster.processes).items():
+        print(f"  CPU per 1,000     {1000 * (seconds - before[name]) / len(sent):8.3f} s   {name}")
+    return sent
+
+
+async def measure_batches(databases: Databases, port: int, done: int, options: argparse.Namespace) -> None:
+    """Throughput of `send_batch`."""
+    begun = time.time()
+    count = await in_batches(port, API_KEY, options.total, BATCH_SIZE)
+    ended = await all_sent(databases, done + count)
+    print(f"  in batches of {BATCH_SIZE} {count / (ended - begun):8.0f} /s   (accepted -> SENT)")
 
 
 def cpu(processes: Mapping[str, Process]) -> dict[str, float]:

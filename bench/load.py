@@ -97,7 +97,8 @@ async def in_batches(port: int, key: str, total: int, size: int) -> int:
         nonlocal accepted
         client = Client(port, key)
         for first in firsts:
-            accepted += await send_batch(client, first, size)
+            count = await send_batch(client, first, size)
+            accepted += count  # not in one line: the other connection adds to it while this one waits
         client.close()
 
     await asyncio.gather(one(), one())
