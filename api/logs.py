@@ -12,7 +12,7 @@ import structlog
 
 from domain.telemetry import correlation_id, role
 
-_QUIET = ("aio_pika", "aiormq", "aiosmtplib", "asyncio", "httpx", "httpcore", "tortoise", "mail.log", "uvicorn.access")
+_QUIET = ("aio_pika", "aiormq", "aiosmtplib", "asyncio", "httpx", "httpcore", "tortoise", "mail.log", "uvicorn")
 
 
 def configure_logging(level: str, style: str) -> None:

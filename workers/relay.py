@@ -19,6 +19,7 @@ from domain.concurrency import Batcher, Tasks, backoff
 from domain.doorbell import encode_head, encode_rows
 from domain.errors import Unavailable, UnreadableMessage
 from domain.events import DELIVERY_FAILED, StatusChanged, decode_report
+from domain.notification import Status
 from domain.ports import Bell, Broker, DeadMessage, Message, Received, Recorded, StatusLog, StatusStore
 from workers.broker.topology import FAILED_QUEUE, HEADER_ORIGINAL_QUEUE, HEADER_REASON, STATUS_QUEUE
 
@@ -107,7 +108,9 @@ class Relay:
         if recorded.rows:
             self._bell.ring(STATUS_CHANNEL, encode_rows(recorded.rows))
         for change, why in recorded.ignored:
-            log.info("ignored %s of %s: %s", change.status, change.notification_id, why)
+            # That a claim overtakes its QUEUED is everyday; anything else is worth a line.
+            level = logging.DEBUG if change.status is Status.QUEUED else logging.INFO
+            log.log(level, "ignored %s of %s: %s", change.status, change.notification_id, why)
 
     async def _consume_failed(self) -> None:
         async with self._broker.consume(FAILED_QUEUE, MESSAGES_A_BATCH) as messages:
