@@ -73,14 +73,16 @@ $(DEV): requirements-dev.lock pyproject.toml | $(BIN)/python
 	@touch $(RUNTIME)
 
 # First what is locked, checked by hash; then Heliograph itself, built by the hatchling that the lock holds.
+# pip compiles what it installs; uv is told to, or the first start would (and each one, where Python may not write).
 define install-locked
 	@echo "Installing $(1)"
 	@if command -v uv >/dev/null; then \
-		uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1); \
+		uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $(1); \
 		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
 	else \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1); \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
 	fi
+	@$(BIN)/python -m compileall -q api domain workers
 	@touch $@
 endef
