@@ -1,23 +1,20 @@
 """The Email Service's way out: a claimed notification becomes one mail and goes to the first provider that takes it."""
 
-import asyncio
 import time
 from collections.abc import Callable
 
 import msgspec
 
-from domain.errors import ConfigurationError, NotFound, TemplateError, Unavailable
+from domain.errors import ConfigurationError
 from domain.ids import NOTIFICATION, new_id
-from domain.notification import Channel, Outcome
+from domain.notification import Channel
 from domain.outgoing import Delivered, OutgoingEmail
 from domain.ports import Claim, EmailProvider, Templates
 from domain.recipient import email_problem, may_contact
 from domain.template import Rendered, Renderer
 from workers.email.headers import wire_address
+from workers.rendering import refused, rendered_or_refused
 from workers.resilience import Chained, ProviderChain
-
-TEMPLATE_PAUSE = 5.0
-"""Seconds until a notification is looked at again whose template could not be fetched."""
 
 
 class EmailSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,35 +59,19 @@ class EmailSender:
         attempt is used; a template that cannot be rendered is PERMANENT, because it will be the same next time.
         """
         ends_at = self._clock() + deadline
-        try:
-            async with asyncio.timeout(deadline):
-                rendered = await self._render(claim)
-        except (Unavailable, TimeoutError):
-            reason = "The template could not be fetched; the Template Service is away."
-            return Delivered(outcome=None, code="template_unavailable", retry_after=TEMPLATE_PAUSE, reason=reason)
-        except NotFound as error:
-            return _refused("template_not_found", error.message)
-        except TemplateError as error:
-            return _refused(error.code.lower(), error.message)
+        rendered = await rendered_or_refused(claim, Channel.EMAIL, self._templates, self._renderer, deadline)
+        if isinstance(rendered, Delivered):
+            return rendered
         if rendered.subject is None or (rendered.html is None and rendered.text is None):
-            return _refused("no_email_content", "There is no subject or no text: it was not written for email.")
+            return refused("no_email_content", "There is no subject or no text: it was not written for email.")
         decision = may_contact(claim.recipient, Channel.EMAIL)
         if not decision.allowed:
-            return _refused("no_address", decision.reason or "")
+            return refused("no_address", decision.reason or "")
         mail = compose(claim, rendered, self._settings)
         left = ends_at - self._clock()
         return conclude(
             await self._chain.call(lambda provider, seconds: provider.send(mail, seconds), left, number=claim.attempt)
         )
-
-    async def _render(self, claim: Claim) -> Rendered:
-        if claim.template is None:
-            if claim.content is None:
-                raise TemplateError("The notification has neither a template nor content.")
-            return self._renderer.render(claim.content, claim.variables, channel=Channel.EMAIL)
-        version = await self._templates.version(claim.template.key, claim.template.version)
-        body, _ = version.choose(claim.template.locale)
-        return self._renderer.render(body, claim.variables, channel=Channel.EMAIL)
 
 
 def compose(claim: Claim, rendered: Rendered, settings: EmailSettings) -> OutgoingEmail:
@@ -158,7 +139,3 @@ def _check(settings: EmailSettings) -> None:
             problem = "needs SMTPUTF8, which not every server has"
         if problem is not None:
             raise ConfigurationError(f"{name} {problem}.")
-
-
-def _refused(code: str, reason: str) -> Delivered:
-    return Delivered(outcome=Outcome.PERMANENT, code=code, reason=reason)

@@ -1,7 +1,7 @@
 """The Push Service's way out: one notification becomes text once and goes to every device of its recipient.
 
 The devices are called side by side; each has its own outcome and its own record, and together they come to one
-outcome for the notification (PROTOCOL, "Push to several devices").
+outcome for the notification (`docs/protocol.md`).
 """
 
 import asyncio
@@ -11,18 +11,15 @@ from typing import Any
 
 import msgspec
 
-from domain.errors import NotFound, TemplateError, Unavailable
 from domain.notification import Channel, Outcome
 from domain.outgoing import Answer, Delivered, OutgoingPush, PushOptions
 from domain.ports import Claim, PushProvider, Templates
 from domain.recipient import Device, may_contact
 from domain.template import Rendered, Renderer
+from workers.rendering import refused, rendered_or_refused
 from workers.resilience import Chained, ProviderChain
 
 DEVICES_AT_ONCE = 20
-TEMPLATE_PAUSE = 5.0
-"""Seconds until a notification is looked at again whose template could not be fetched."""
-
 _PRECEDENCE = (Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.TRANSIENT, Outcome.PERMANENT)
 """The outcome of all is the first of these that some device had: UNKNOWN, because a retry may then send twice."""
 
@@ -60,32 +57,16 @@ class PushSender:
     async def send(self, claim: Claim, deadline: float) -> Delivered:
         """Render once, call for every device, and conclude, all within `deadline` seconds."""
         ends_at = self._clock() + deadline
-        try:
-            async with asyncio.timeout(deadline):
-                rendered = await self._render(claim)
-        except (Unavailable, TimeoutError):
-            reason = "The template could not be fetched; the Template Service is away."
-            return Delivered(outcome=None, code="template_unavailable", retry_after=TEMPLATE_PAUSE, reason=reason)
-        except NotFound as error:
-            return _refused("template_not_found", error.message)
-        except TemplateError as error:
-            return _refused(error.code.lower(), error.message)
+        rendered = await rendered_or_refused(claim, Channel.PUSH, self._templates, self._renderer, deadline)
+        if isinstance(rendered, Delivered):
+            return rendered
         if rendered.title is None:
-            return _refused("no_push_content", "There is no title to show: it was not written for push.")
+            return refused("no_push_content", "There is no title to show: it was not written for push.")
         decision = may_contact(claim.recipient, Channel.PUSH)
         if not decision.allowed:
-            return _refused("no_device", decision.reason or "")
+            return refused("no_device", decision.reason or "")
         devices = {device.token: device for device in claim.recipient.devices}.values()
         return conclude(await self._send_to_all(claim, rendered, devices, ends_at))
-
-    async def _render(self, claim: Claim) -> Rendered:
-        if claim.template is None:
-            if claim.content is None:
-                raise TemplateError("The notification has neither a template nor content.")
-            return self._renderer.render(claim.content, claim.variables, channel=Channel.PUSH)
-        version = await self._templates.version(claim.template.key, claim.template.version)
-        body, _ = version.choose(claim.template.locale)
-        return self._renderer.render(body, claim.variables, channel=Channel.PUSH)
 
     async def _send_to_all(
         self, claim: Claim, rendered: Rendered, devices: Iterable[Device], ends_at: float
@@ -173,7 +154,3 @@ def _described(result: DeviceResult) -> dict[str, Any]:
         if chained.answer.retire_contact_point:
             described["retire"] = True
     return described
-
-
-def _refused(code: str, reason: str) -> Delivered:
-    return Delivered(outcome=Outcome.PERMANENT, code=code, reason=reason)
