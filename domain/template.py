@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import TemplateError, TemplateSyntaxError
+from domain.markup.environment import Budget
 from domain.markup.text import CompiledText, Compiler
 from domain.notification import Channel
 
@@ -26,6 +27,7 @@ _MAX_CACHED_CHARACTERS = 4 * 1024 * 1024
 """A syntax tree takes about 64 bytes a character, so this is some 256 MB at the very worst."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_INTRODUCERS = re.compile(r"(-[^-])+\Z")
 _TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 
@@ -177,32 +179,43 @@ class Renderer:
 
         Raises `UndefinedVariable`, `TemplateSyntaxError`, `TemplateLimitExceeded`, `TemplateError`.
         """
-        return self._email(parts, variables) if channel is Channel.EMAIL else self._push(parts, variables)
+        filling = _Filling(self, variables)
+        return filling.email(parts) if channel is Channel.EMAIL else filling.push(parts)
 
-    def _email(self, parts: Parts, variables: Mapping[str, Any]) -> Rendered:
+
+class _Filling:
+    """One rendering: all its texts are filled with the same variables and share one budget of time."""
+
+    def __init__(self, renderer: Renderer, variables: Mapping[str, Any]) -> None:
+        self._renderer, self._variables, self._budget = renderer, variables, Budget()
+
+    def email(self, parts: Parts) -> Rendered:
         html = text = None
         if parts.html is not None:
-            compiled = self.compile(parts.html, html=True)
-            html = compiled.render(variables)
+            compiled = self._renderer.compile(parts.html, html=True)
+            html = compiled.render(self._variables, self._budget)
             if parts.text is None:
-                text = compiled.render_as_text(variables, html)
+                text = compiled.render_as_text(self._variables, html)
         if parts.text is not None:
-            text = self.compile(parts.text).render(variables)
-        return Rendered(subject=self._line(parts.subject, variables), html=html, text=text)
+            text = self._fill(parts.text)
+        return Rendered(subject=self._line(parts.subject), html=html, text=text)
 
-    def _push(self, parts: Parts, variables: Mapping[str, Any]) -> Rendered:
+    def push(self, parts: Parts) -> Rendered:
         image_url = data = None
         if isinstance(parts, TemplateLocale):
-            image_url = self._line(parts.image_url, variables)
+            image_url = self._line(parts.image_url)
             if parts.data is not None:
-                data = {name: self.compile(source).render(variables) for name, source in parts.data.items()}
-        body = None if parts.body is None else self.compile(parts.body).render(variables)
-        return Rendered(title=self._line(parts.title, variables), body=body, image_url=image_url, data=data)
+                data = {name: self._fill(source) for name, source in parts.data.items()}
+        body = None if parts.body is None else self._fill(parts.body)
+        return Rendered(title=self._line(parts.title), body=body, image_url=image_url, data=data)
 
-    def _line(self, source: str | None, variables: Mapping[str, Any]) -> str | None:
+    def _fill(self, source: str) -> str:
+        return self._renderer.compile(source).render(self._variables, self._budget)
+
+    def _line(self, source: str | None) -> str | None:
         if source is None:
             return None
-        text = self.compile(source).render(variables)
+        text = self._fill(source)
         if text.isprintable() or not _CONTROL.search(text):
             return text
         # A line break from a variable must not start a new header.
@@ -265,7 +278,7 @@ def _lookup_chain(locale: str | None, default: str) -> Iterator[str]:
         yield tag
         head, _, _ = tag.rpartition("-")
         # RFC 4647, 3.4: a single letter introduces what follows it and goes with it.
-        tag = head.rpartition("-")[0] if re.search(r"-.$", head) else head
+        tag = _INTRODUCERS.sub("", head)
     if (tag := canonical_locale(default)) not in seen:
         yield tag
 

@@ -1,34 +1,34 @@
 """Liquid with bounds: python-liquid, strict about names, unable to run, print or remember without end.
 
 Templates come from people who may send, not only from those who operate. So every way to blow up has a bound: the
-source, block nesting, loop iterations, output, local names, the result of every filter, and time.
+source (`domain.markup.scan`), block nesting, loop iterations, output, local names, the operands and the result of every
+filter (`domain.markup.filters`), and time.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
-from time import monotonic
-from typing import Any
+from time import monotonic, thread_time
+from typing import Any, TextIO
 
 from liquid import BoundTemplate, Environment, FalsyStrictUndefined
+from liquid.builtin.tags.case_tag import CaseNode, CaseTag, MultiExpressionBlockNode
 from liquid.builtin.tags.for_tag import ForLoop
 from liquid.builtin.tags.tablerow_tag import TableRow
 from liquid.context import RenderContext
-from liquid.exceptions import LiquidError, LocalNamespaceLimitError, OutputStreamLimitError, ResourceLimitError
+from liquid.exceptions import LiquidError, LocalNamespaceLimitError, ResourceLimitError
 from liquid.output import LimitedStringIO
 from liquid.token import Token
 
-MAX_SOURCE = 256 * 1024
-"""Characters in one text of a template."""
-MAX_OUTPUT = 1024 * 1024
-"""Bytes that one text may render to, and the weight of any value on the way."""
-MAX_ITERATIONS = 5_000
+from domain.markup.filters import MAX_ITERATIONS, MAX_OUTPUT, bounded_filters
+from domain.markup.scan import MAX_SOURCE
+
+__all__ = ["MAX_OUTPUT", "MAX_SOURCE", "BoundedEnvironment", "Budget", "LimitedTemplate"]
+
 MAX_LOCALS = 200
 MAX_SECONDS = 1.0
 
 _PARTIALS = ("include", "render")
-_TAG = re.compile(r"<[^<>]*>")
 _UNDEFINED_HINT = re.compile(r"'?(.*?)'? is undefined", re.DOTALL)
 
 
@@ -41,14 +41,32 @@ class Undefined(FalsyStrictUndefined):
         self.msg = found.group(1) if found else name
 
 
+class Budget:
+    """The time that one rendering may take, all its texts together: `MAX_SECONDS` of this thread's own work.
+
+    A machine that is busy with something else must not make a good template fail.
+    """
+
+    __slots__ = ("_until", "_worked_until")
+
+    def __init__(self) -> None:
+        self._until = monotonic() + MAX_SECONDS
+        self._worked_until = thread_time() + MAX_SECONDS
+
+    def spent(self) -> bool:
+        """Whether it is used up."""
+        # The thread's clock is slow to read, and never ahead of the other.
+        return monotonic() > self._until and thread_time() > self._worked_until
+
+
 class Context(RenderContext):
     """A render context that also counts names and looks at the clock."""
 
-    __slots__ = ("_stop_at",)
+    __slots__ = ("_budget",)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._stop_at = monotonic() + MAX_SECONDS
+    def __init__(self, template: BoundTemplate, variables: Mapping[str, Any], budget: Budget) -> None:
+        super().__init__(template, globals=variables)
+        self._budget = budget
 
     def get(self, path: list[object], *, token: Token | None, **kwargs: Any) -> object:
         """Resolve a path, unless time is up."""
@@ -56,7 +74,12 @@ class Context(RenderContext):
         return super().get(path, token=token, **kwargs)
 
     def assign(self, key: str, val: Any) -> None:
-        """Keep a name, unless there are too many (the cost of keeping one grows with their number)."""
+        """Keep a name, unless there are too many (the cost of keeping one grows with their number).
+
+        Nor a range that no loop could go through: looking for something in it would go through all of it.
+        """
+        if isinstance(val, range) and len(val) > MAX_ITERATIONS:
+            raise ResourceLimitError(f"a range of more than {MAX_ITERATIONS:,} numbers", token=None)
         if len(self.locals) >= MAX_LOCALS and key not in self.locals:
             raise LocalNamespaceLimitError(f"more than {MAX_LOCALS} names", token=None)
         super().assign(key, val)
@@ -65,6 +88,15 @@ class Context(RenderContext):
         """Look up a filter, unless time is up."""
         self.check_time(token)
         return super().filter(name, token)
+
+    def cycle(self, key: object, length: int) -> int:
+        """Take the next turn of a cycle. Groups are remembered by their hash: their names may be long and many."""
+        return super().cycle(hash(key), length)
+
+    def get_buffer(self, buf: TextIO | None = None) -> LimitedStringIO:
+        """What a block is written to: as much as its own buffer has left."""
+        used = buf.size if isinstance(buf, LimitedStringIO) else 0
+        return _buffer(MAX_OUTPUT - used)
 
     @contextmanager
     def loop(self, namespace: Mapping[str, object], forloop: ForLoop | TableRow) -> Iterator[RenderContext]:
@@ -80,21 +112,46 @@ class Context(RenderContext):
 
     def check_time(self, token: Token | None = None) -> None:
         """Raises when rendering has taken too long."""
-        if monotonic() > self._stop_at:
+        if self._budget.spent():
             raise ResourceLimitError(f"rendering took longer than {MAX_SECONDS:g} s", token=token)
+
+
+def _buffer(limit: int) -> LimitedStringIO:
+    # Without newline="" it would turn every CR into LF.
+    return LimitedStringIO(limit=limit, newline="")
 
 
 class LimitedTemplate(BoundTemplate):
     """A template that renders in a `Context`."""
 
-    context_class = Context
-
-    def render_mapping(self, variables: Mapping[str, Any]) -> str:
+    def render_mapping(self, variables: Mapping[str, Any], budget: Budget) -> str:
         """Render without copying `variables`."""
-        context = self.context_class(self, globals=variables)
-        buffer = LimitedStringIO(limit=MAX_OUTPUT)
+        context = Context(self, variables, budget)
+        buffer = _buffer(MAX_OUTPUT)
         self.render_with_context(context, buffer)
         return buffer.getvalue()
+
+
+class _OnceCaseNode(CaseNode):
+    """`case`, whose blocks are rendered once, however many of their values match.
+
+    The library renders them once for each: ten nested `when 1, 1, 1, 1` are a million.
+    """
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        """Every `when` that matches; `else` if none did before."""
+        written, matched = 0, False
+        for block in self.blocks:
+            if not isinstance(block, MultiExpressionBlockNode):
+                written += 0 if matched else block.render(context, buffer)
+            elif any(block.expression.evaluate(context)):
+                matched = True
+                written += block.block.render(context, buffer)
+        return written
+
+
+class _OnceCaseTag(CaseTag):
+    node_class = _OnceCaseNode
 
 
 class BoundedEnvironment(Environment):
@@ -109,66 +166,11 @@ class BoundedEnvironment(Environment):
         super().__init__(undefined=Undefined, autoescape=html)
         for tag in _PARTIALS:
             del self.tags[tag]
-        self.add_filter("strip_html", _strip_html)
-        for name, function in self.filters.items():
-            self.filters[name] = _bounded(name, function)
+        self.add_tag(_OnceCaseTag)
+        self.filters = bounded_filters(self.filters)
 
     def error(self, exc: type[LiquidError] | LiquidError, msg: str | None = None, token: Token | None = None) -> None:
         """Raise it, with the place where the parser stood if it has none of its own."""
         if isinstance(exc, LiquidError) and exc.token is not None and exc.token.start_index < 0:
             exc.token = token
         super().error(exc, msg, token)
-
-
-def _strip_html(value: object) -> str:
-    # The library's own takes quadratic time on a run of "<".
-    return _TAG.sub("", str(value))
-
-
-def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same filter, refusing operands and results that are too heavy."""
-    estimate = _ESTIMATES.get(name)
-
-    @wraps(function)
-    def bounded(value: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(value, range):
-            _refuse_above(len(value), MAX_ITERATIONS)
-        if estimate is not None:
-            _refuse_above(estimate(value, *args), MAX_OUTPUT)
-        result = function(value, *args, **kwargs)
-        _refuse_above(_weight(result), MAX_OUTPUT)
-        return result
-
-    return bounded
-
-
-def _refuse_above(weight: int, limit: int) -> None:
-    if weight > limit:
-        raise OutputStreamLimitError("a filter's result is too large", token=None)
-
-
-def _weight(value: object) -> int:
-    """About how many characters `value` prints as."""
-    if isinstance(value, str | range):
-        return len(value)
-    if isinstance(value, int):
-        return value.bit_length() // 3
-    if isinstance(value, Mapping):
-        return sum(map(_weight, value.values())) + len(value)
-    if isinstance(value, list | tuple):
-        return sum(map(_weight, value)) + len(value)
-    return 0
-
-
-def _replaced(value: object, old: object = "", new: object = "") -> int:
-    text, old, new = str(value), str(old), str(new)
-    return len(text) + text.count(old) * len(new)
-
-
-def _joined(value: object, separator: object = " ") -> int:
-    items = len(value) if isinstance(value, list | tuple | range) else 1
-    return _weight(value) + items * len(str(separator))
-
-
-_ESTIMATES: dict[str, Callable[..., int]] = {"replace": _replaced, "join": _joined}
-"""Filters whose result can be the product of their operands: measured before they run."""

@@ -4,7 +4,8 @@ Keeps what a reader needs: paragraphs, headings, lists, the addresses of links, 
 """
 
 import re
-from html.parser import HTMLParser
+
+from domain.markup.tokens import Close, Open, Text, tokens
 
 _INVISIBLE = frozenset({"head", "style", "script", "title", "template", "noscript", "svg"})
 _PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "blockquote", "pre", "table", "dl"})
@@ -14,126 +15,150 @@ _LINES = frozenset(
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _PADDING = re.compile(r"[\u200b-\u200f\u034f\u00ad\ufeff]+")
 _SCHEMES = ("mailto:", "tel:")
+_DEEPEST = 10
+"""Lists within lists are indented no further: the indentation of each line would grow with their number."""
 
 
 def html_to_text(html: str) -> str:
-    """Readable plain text, without a trailing newline. Never raises, whatever the HTML."""
+    """Readable plain text, without a trailing newline. Never raises, whatever the HTML, and takes linear time."""
     reader = _Reader()
-    reader.feed(html)
-    reader.close()
+    for token in tokens(html):
+        match token:
+            case Text():
+                reader.read(token.words)
+            case Open():
+                reader.open(token)
+            case Close():
+                reader.close(token.name)
     return reader.text()
 
 
-class _Reader(HTMLParser):
+class _Line:
+    """The line being written: its pieces, so that adding one does not copy the others."""
+
+    def __init__(self, start: str = "") -> None:
+        self.pieces = [start] if start else []
+        self.empty = not start.strip()
+
+    def add(self, words: str) -> None:
+        if words:
+            self.pieces.append(words)
+            self.empty = self.empty and not words.strip()
+
+    def ends_with_space(self) -> bool:
+        return not self.pieces or self.pieces[-1].endswith(" ")
+
+
+class _Reader:
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self._lines: list[str] = []
-        self._line = ""
+        self._line = _Line()
         self._hidden = 0
         self._verbatim = 0
         self._lists: list[int | None] = []
-        self._links: list[tuple[str, int]] = []
+        self._link: tuple[str, int] | None = None
 
     def text(self) -> str:
         self._break()
         return "\n".join(self._lines).strip("\n")
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        if tag in _INVISIBLE:
-            self._hidden += 1
-        elif tag == "img":
-            self._say(attributes.get("alt", ""))
-        elif tag == "hr":
+    def open(self, tag: Open) -> None:
+        name = tag.name
+        if name in _INVISIBLE:
+            self._hidden += not tag.closed
+        elif name == "img":
+            self._say(tag.attribute("alt"))
+        elif name == "hr":
             self._paragraph()
             self._say("---")
             self._paragraph()
-        elif tag in {"td", "th"}:
+        elif name in {"td", "th"}:
             self._space()
-        elif tag == "a":
-            self._links.append((attributes.get("href", "").strip(), len(self._line)))
+        elif name == "a":
+            self._end_link()  # one link cannot stand in another
+            self._link = tag.attribute("href").strip(), len(self._line.pieces)
         else:
-            self._open_block(tag)
+            self._open_block(name)
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        # "<script/>" does not hide the rest of the page.
-        if tag not in _INVISIBLE:
-            self.handle_starttag(tag, attrs)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _INVISIBLE:
+    def close(self, name: str) -> None:
+        if name in _INVISIBLE:
             self._hidden = max(0, self._hidden - 1)
-        elif tag == "a" and self._links:
-            self._end_link(*self._links.pop())
+        elif name == "a":
+            self._end_link()
         else:
-            self._close_block(tag)
+            self._close_block(name)
 
-    def handle_data(self, data: str) -> None:
+    def read(self, words: str) -> None:
         if self._hidden:
             return
         if not self._verbatim:
-            self._say(data)
+            self._say(words)
             return
-        first, *rest = data.split("\n")
-        self._line += first
+        first, *rest = words.split("\n")
+        self._line.add(first)
         for line in rest:
             self._break(keep_empty=True)
-            self._line = line
+            self._line.add(line)
 
-    def _open_block(self, tag: str) -> None:
-        if tag in _PARAGRAPHS and not self._lists:
+    def _open_block(self, name: str) -> None:
+        if name in _PARAGRAPHS and not self._lists:
             self._paragraph()
-        elif tag in _PARAGRAPHS or tag in _LINES:
-            self._break(keep_empty=tag == "br")
-        if tag in {"ul", "ol"}:
-            self._lists.append(1 if tag == "ol" else None)
-        elif tag == "li":
-            self._line = self._bullet()
-        elif tag == "pre":
+        elif name in _PARAGRAPHS or name in _LINES:
+            self._break(keep_empty=name == "br")
+        if name in {"ul", "ol"}:
+            self._lists.append(1 if name == "ol" else None)
+        elif name == "li":
+            self._line = _Line(self._bullet())
+        elif name == "pre":
             self._verbatim += 1
 
-    def _close_block(self, tag: str) -> None:
-        if tag in {"ul", "ol"} and self._lists:
+    def _close_block(self, name: str) -> None:
+        if name in {"ul", "ol"} and self._lists:
             self._lists.pop()
-        elif tag == "pre":
+        elif name == "pre":
             self._verbatim = max(0, self._verbatim - 1)
-        if tag in _PARAGRAPHS and not self._lists:
+        if name in _PARAGRAPHS and not self._lists:
             self._paragraph()
-        elif (tag in _PARAGRAPHS or tag in _LINES) and tag != "br":
+        elif (name in _PARAGRAPHS or name in _LINES) and name != "br":
             self._break()
 
     def _bullet(self) -> str:
-        indent = "  " * (len(self._lists) - 1)
+        indent = "  " * min(len(self._lists) - 1, _DEEPEST)
         number = self._lists[-1] if self._lists else None
         if number is None:
             return f"{indent}- "
         self._lists[-1] = number + 1
         return f"{indent}{number}. "
 
-    def _end_link(self, address: str, started: int) -> None:
-        shown = self._line[started:].strip()
+    def _end_link(self) -> None:
+        if self._link is None:
+            return
+        address, started = self._link
+        self._link = None
+        shown = "".join(self._line.pieces[started:]).strip()
         bare = address
         for scheme in _SCHEMES:
             bare = bare.removeprefix(scheme)
         if address and not address.startswith("#") and shown not in {address, bare}:
-            self._say(f" ({bare})" if self._line.strip() else bare)
+            self._say(bare if self._line.empty else f" ({bare})")
 
     def _say(self, words: str) -> None:
+        if self._hidden:
+            return
         words = _SPACE.sub(" ", _PADDING.sub("", words))
-        if not self._line or self._line.endswith(" "):
+        if self._line.ends_with_space():
             words = words.removeprefix(" ")
-        if not self._hidden:
-            self._line += words
+        self._line.add(words)
 
     def _space(self) -> None:
-        if self._line and not self._line.endswith(" "):
-            self._line += " "
+        if not self._line.ends_with_space():
+            self._line.add(" ")
 
     def _break(self, keep_empty: bool = False) -> None:
-        line = self._line.rstrip()
+        line = "".join(self._line.pieces).rstrip()
         if line or keep_empty:
             self._lines.append(line)
-        self._line = ""
+        self._line = _Line()
 
     def _paragraph(self) -> None:
         self._break()

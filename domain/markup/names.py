@@ -2,7 +2,8 @@
 
 A variable must be given unless every use of it is one that an undefined variable survives: tested by `if`, `unless`,
 `elsif`, `case` or `when`, passed to `default` at once, or printed inside the very `if` that tests it. Other
-conditions are not evaluated: what is used in any branch must be given.
+conditions are not evaluated: what is used in any branch must be given. Nor is it known what a name that the text itself
+makes (in `for`, `assign` or `capture`) stands for: what such a name must hold is only found when rendering.
 """
 
 from collections.abc import Iterable, Iterator

@@ -6,21 +6,27 @@ is one behaviour.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from liquid import BoundTemplate, escape
+from liquid.ast import Node
 from liquid.builtin.content import ContentNode
 from liquid.builtin.expressions import FilteredExpression, Path
+from liquid.builtin.expressions.logical import ContainsExpression
+from liquid.builtin.expressions.primitive import RangeLiteral
 from liquid.builtin.output import OutputNode
+from liquid.context import RenderContext
 from liquid.exceptions import BlockNestingError, LiquidError, ResourceLimitError, UndefinedError
+from liquid.expression import Expression
 from liquid.stringify import to_liquid_string
 
 from domain.errors import TemplateError, TemplateLimitExceeded, TemplateSyntaxError, UndefinedVariable
-from domain.markup.environment import MAX_OUTPUT, MAX_SOURCE, BoundedEnvironment, LimitedTemplate
+from domain.markup.environment import MAX_OUTPUT, BoundedEnvironment, Budget, LimitedTemplate
 from domain.markup.html import html_to_text
 from domain.markup.names import BUILTIN, Names
+from domain.markup.scan import position, scan
 
 Pieces = tuple[str | tuple[str, ...], ...]
 """Words, and between them paths of variables."""
@@ -28,6 +34,8 @@ Pieces = tuple[str | tuple[str, ...], ...]
 _MARK_OPEN, _MARK_CLOSE = "\ue000", "\ue001"
 _MARKS = re.compile(f"{_MARK_OPEN}(\\d+){_MARK_CLOSE}")
 _MISSING = object()
+_SURPRISES = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError, OSError)
+"""What filters raise for operands that they did not expect; OSError is a date that no calendar has."""
 
 
 class Compiler:
@@ -39,8 +47,7 @@ class Compiler:
 
     def compile(self, source: str, *, html: bool) -> "CompiledText":
         """Raises `TemplateSyntaxError` or `TemplateLimitExceeded`."""
-        if len(source) > MAX_SOURCE:
-            raise TemplateLimitExceeded(f"The text is longer than {MAX_SOURCE} characters.")
+        scan(source)
         environment = self._html if html else self._plain
         try:
             template = environment.from_string(source)
@@ -49,7 +56,8 @@ class Compiler:
         except LiquidError as error:
             raise _syntax_error(error, source) from error
         assert isinstance(template, LimitedTemplate)
-        _check_filters(template, source)
+        if "|" in source or "contains" in source:
+            _check_expressions(template, source)
         return CompiledText(source, template, html)
 
 
@@ -61,26 +69,28 @@ class CompiledText:
         self._template = template
         self._pieces = _pieces(template)
 
-    def render(self, variables: Mapping[str, Any]) -> str:
-        """Raises `UndefinedVariable`, `TemplateLimitExceeded` or, for a filter's misuse, `TemplateError`."""
+    def render(self, variables: Mapping[str, Any], budget: Budget | None = None) -> str:
+        """Raises `UndefinedVariable`, `TemplateLimitExceeded` or, for a filter's misuse, `TemplateError`.
+
+        Texts that are rendered together share a `budget`.
+        """
         if self._pieces is not None:
             text = join(self._pieces, variables, self.html)
             if text is not None:
                 return text
-        return self.render_by_library(variables)
+        return self.render_by_library(variables, budget)
 
-    def render_by_library(self, variables: Mapping[str, Any]) -> str:
+    def render_by_library(self, variables: Mapping[str, Any], budget: Budget | None = None) -> str:
         """The same without the short cut."""
         try:
-            return self._template.render_mapping(variables)
+            return self._template.render_mapping(variables, budget or Budget())
         except UndefinedError as error:
             raise UndefinedVariable(str(error.message)) from error
         except ResourceLimitError as error:
             raise TemplateLimitExceeded(f"{str(error.message).capitalize()}.") from error
         except LiquidError as error:
             raise TemplateError(f"The template cannot be rendered: {error.message}.") from error
-        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            # Filters let these through for operands that they did not expect.
+        except _SURPRISES as error:
             raise TemplateError(f"The template cannot be rendered: {error}.") from error
 
     def render_as_text(self, variables: Mapping[str, Any], rendered: str) -> str:
@@ -166,21 +176,38 @@ def _plain_path(node: OutputNode) -> tuple[str, ...] | None:
     return names if len(names) == len(path) and names[0] not in BUILTIN else None
 
 
-def _check_filters(template: LimitedTemplate, source: str) -> None:
-    # The library looks filters up when rendering, which is too late to tell the author.
-    if "|" not in source:
-        return
-    for name, spans in template.analyze(include_partials=False).filters.items():
-        if name not in template.env.filters:
-            raise TemplateSyntaxError(f"there is no filter {name!r}", *_position(source, spans[0].index))
+def _check_expressions(template: BoundTemplate, source: str) -> None:
+    """Raises for the first mistake that the library would only find when rendering, too late to tell the author."""
+    mistakes = list(_mistakes(template))
+    if mistakes:
+        index, message = min(mistakes)
+        raise TemplateSyntaxError(message, *position(source, index))
+
+
+def _mistakes(template: BoundTemplate) -> Iterator[tuple[int, str]]:
+    for expression in _expressions(template):
+        if isinstance(expression, FilteredExpression):
+            for used in expression.filters or ():
+                if used.name not in template.env.filters:
+                    yield used.token.start_index, f"there is no filter {used.name!r}"
+        elif isinstance(expression, ContainsExpression) and isinstance(expression.left, RangeLiteral):
+            # The library would go through the whole range, however long.
+            yield expression.token.start_index, "'contains' takes no range"
+
+
+def _expressions(template: BoundTemplate) -> Iterator[Expression]:
+    context = RenderContext(template)
+    nodes: list[Node] = list(template.nodes)
+    while nodes:
+        node = nodes.pop()
+        nodes.extend(node.children(context))
+        expressions = list(node.expressions())
+        while expressions:
+            expression = expressions.pop()
+            yield expression
+            expressions.extend(expression.children())
 
 
 def _syntax_error(error: LiquidError, source: str) -> TemplateSyntaxError:
     at = error.token.start_index if error.token is not None else -1
-    return TemplateSyntaxError(str(error.message), *_position(source, at if at >= 0 else len(source)))
-
-
-def _position(source: str, index: int) -> tuple[int, int]:
-    """Line and column, both from 1."""
-    before = source[:index]
-    return before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1
+    return TemplateSyntaxError(str(error.message), *position(source, at if at >= 0 else len(source)))
