@@ -8,3 +8,6 @@ STATUS_CHANNEL = "heliograph.status"
 
 NUDGE_CHANNEL = "heliograph.nudge"
 """There may be due rows. Rung for the dispatchers."""
+
+CHANGES_CHANNEL = "heliograph.changes"
+"""Something that others remember has changed: a user, a template, an API key. See `domain.changes`."""

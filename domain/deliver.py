@@ -1,13 +1,15 @@
 """Verb 2: one delivery attempt.
 
 The worker holds the claim. First decide whether to send at all (only the holder of a claim may decide not to, rule
-R8); then let the channel's sender try; then conclude from what the provider answered. Deciding and concluding are
-pure; `deliver` only puts them around the call. It never raises for a recipient's, a template's or a provider's fault.
+R8), by the recipient's preferences as they are now; then let the channel's sender try; then conclude from what the
+provider answered. Deciding and concluding are pure; `deliver` only puts them around the call. It never raises for a
+recipient's, a template's or a provider's fault.
 
 Does the outcome use up an attempt?
 
     accepted, permanent       yes, and it is over
     transient, unknown        yes
+    skipped, quiet hours      no: nothing was tried
     no provider available     no: the claim is handed back
     shutdown before the call  no: the claim is handed back
     a worker that was killed  yes: the dispatcher counts it when the lease ends
@@ -21,7 +23,8 @@ import msgspec
 from domain.events import StatusChanged
 from domain.notification import Outcome, Status
 from domain.outgoing import Delivered
-from domain.ports import Claim, Sender, Settlement
+from domain.ports import Claim, Sender, Settlement, Standings
+from domain.recipient import Purpose, Standing, may_contact
 from domain.retry import AfterUnknown, GiveUp, RetryPolicy
 from domain.text import cleaned
 
@@ -55,24 +58,65 @@ class DatabaseClock:
 
 
 async def deliver(
-    claim: Claim, sender: Sender, policy: RetryPolicy, clock: DatabaseClock, deadline: float
+    claim: Claim, standings: Standings, sender: Sender, policy: RetryPolicy, clock: DatabaseClock, deadline: float
 ) -> Settlement | HandBack:
     """Make one attempt for a claimed notification and say what came of it.
 
     `deadline` bounds the provider call in seconds. A claim whose lease is too short for it is handed back (rule R7).
+    Raises `DatabaseUnavailable` when nobody can say who is suppressed; then nothing was tried.
     """
     refusal = decide_not_to_send(claim, policy, clock.now())
     if refusal is not None:
-        return Settlement(id=claim.id, token=claim.token, changes=(refusal,))
+        return _settled(claim, refusal)
+    standing = await standings.of(claim)
+    refusal = respect(claim, standing, clock.now())
+    if refusal is not None:
+        return _settled(claim, refusal)
     left = (claim.lease_until - clock.now()).total_seconds()
     if left < deadline + LEASE_MARGIN:
         return HandBack(claim, 0.0, "the lease left is shorter than the call may take")
     started_at = clock.now()
-    delivered = await sender.send(claim, deadline)
+    delivered = await sender.send(addressed(claim, standing), deadline)
     if delivered.outcome is None:
         return HandBack(claim, delivered.retry_after or 1.0, delivered.reason or "no provider is available")
-    changes = (sending(claim, started_at), conclude(claim, delivered, policy, clock.now()))
+    ending = conclude(claim, delivered, policy, clock.now())
+    return _settled(claim, sending(claim, started_at), _remembered(ending, standing))
+
+
+def _settled(claim: Claim, *changes: StatusChanged) -> Settlement:
     return Settlement(id=claim.id, token=claim.token, changes=changes)
+
+
+def respect(claim: Claim, standing: Standing, now: datetime) -> StatusChanged | None:
+    """The change that spares a recipient who may not be contacted, now or at all; None to go on."""
+    if standing.recipient is None:
+        return _change(claim, Status.SKIPPED, now, reason="The user was erased.", detail={"code": "erased"})
+    purpose = Purpose(category=claim.category, priority=claim.priority)
+    decision = may_contact(standing.recipient, claim.channel, purpose, now, standing.suppressed)
+    if decision.allowed:
+        return None
+    status = Status.SKIPPED if decision.refused else Status.SCHEDULED
+    change = _change(claim, status, now, reason=decision.reason, detail={"code": str(decision.code)})
+    if decision.until is not None:
+        # By deliver_by somebody must look again, to say EXPIRED.
+        until = min(decision.until, claim.deliver_by or decision.until)
+        change = msgspec.structs.replace(change, retry_at=until)
+    return _remembered(change, standing)
+
+
+def addressed(claim: Claim, standing: Standing) -> Claim:
+    """The claim with its recipient as they are now, without the devices that are suppressed."""
+    assert standing.recipient is not None, "an erased recipient is spared"
+    recipient, suppressed = standing.recipient, standing.suppressed
+    if any(device.token in suppressed for device in recipient.devices):
+        devices = tuple(device for device in recipient.devices if device.token not in suppressed)
+        recipient = msgspec.structs.replace(recipient, devices=devices)
+    return msgspec.structs.replace(claim, recipient=recipient)
+
+
+def _remembered(change: StatusChanged, standing: Standing) -> StatusChanged:
+    """Says that the recipient is only remembered, while the User Service is away."""
+    return msgspec.structs.replace(change, detail={**change.detail, "stale": ["user"]}) if standing.stale else change
 
 
 def decide_not_to_send(claim: Claim, policy: RetryPolicy, now: datetime) -> StatusChanged | None:

@@ -97,14 +97,20 @@ class NotFound(RequestError):
 
 
 class Conflict(RequestError):
-    """It clashes with what exists."""
+    """It clashes with what exists. `fields` names what of the input does, where it is the input that does."""
 
     code = ErrorCode.CONFLICT
     http_status = 409
 
-    def __init__(self, message: str, request_id: str | None = None) -> None:
+    def __init__(self, message: str, request_id: str | None = None, *, fields: Sequence[FieldProblem] = ()) -> None:
         self.request_id = request_id
+        self.fields = tuple(fields)
         super().__init__(message)
+
+    @classmethod
+    def of(cls, path: str, message: str) -> "Conflict":
+        """For a single field; `path` with dots."""
+        return cls(f"{path}: {message}", fields=[FieldProblem(tuple(path.split(".")), "taken", message)])
 
 
 class TooLate(RequestError):

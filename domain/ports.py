@@ -4,17 +4,17 @@ Each has at least two adapters (one embedded, one for many machines) and one con
 all of them pass. Every call on the outside has a deadline of its own and fails with an error of `domain.errors`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from domain.events import DeliveryItem, StatusChanged
 from domain.notification import Channel, Priority, Status
 from domain.outgoing import Answer, Delivered, OutgoingEmail, OutgoingPush, Pinned, PushOptions
-from domain.recipient import Recipient
+from domain.recipient import Recipient, Standing, Suppressed
 from domain.template import Content, Template, TemplateVersion
 
 # ------------------------------------------------------------------------------------------------ the status store
@@ -259,18 +259,13 @@ class Broker(Protocol):
     async def depth(self, queue: str) -> QueueDepth:
         """What waits in the queue now. Raises `BrokerUnavailable`."""
 
-    def on_connected(self, callback: "Callback") -> None:
-        """Call `callback` after every connection, the first included, once the topology stands."""
+    def on_connected(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after every connection, the first included, once the topology stands. It must neither
+        raise nor block."""
 
     @property
     def available(self) -> bool:
         """Whether it is connected now."""
-
-
-class Callback(Protocol):
-    """Something to be told; must not raise and must not block."""
-
-    def __call__(self) -> None: ...
 
 
 # ------------------------------------------------------------------------------------------------------- the feed
@@ -333,19 +328,70 @@ class Sender(Protocol):
 
 # ---------------------------------------------------------------------------------------------- the other services
 
+T = TypeVar("T")
+
+
+class Known(msgspec.Struct, Generic[T], frozen=True):
+    """What another service says. `stale`: it is away, and this is what it said last."""
+
+    value: T
+    stale: bool = False
+
 
 class Recipients(Protocol):
     """What the gateway and the workers ask the User Service."""
 
-    async def lookup(self, user_ids: Sequence[str]) -> Mapping[str, Recipient]:
+    async def lookup(self, user_ids: Sequence[str]) -> Mapping[str, Known[Recipient]]:
         """Those that exist, by id; up to 1,000 at once, in one call. Raises `UpstreamUnavailable`."""
 
 
 class Templates(Protocol):
     """What the gateway and the workers ask the Template Service."""
 
-    async def published(self, key: str) -> Template:
+    async def published(self, key: str) -> Known[Template]:
         """The template as it is published now. Raises `NotFound`, `UpstreamUnavailable`."""
 
     async def version(self, key: str, version: int) -> TemplateVersion:
         """One version, published or not; published versions never change. Raises as above."""
+
+
+class Suppressions(Protocol):
+    """Our blocks on contact points. They are the gateway database's, which the workers share."""
+
+    async def among(self, channel: Channel, contact_points: Collection[str]) -> Suppressed:
+        """Those of the contact points that are suppressed, and why. Calls that arrive together are one statement.
+
+        Raises `DatabaseUnavailable`.
+        """
+
+
+class Standings(Protocol):
+    """What a worker asks right before it sends."""
+
+    async def of(self, claim: Claim) -> Standing:
+        """The recipient as they are now: as they were last heard of, or at least as they were accepted, while the
+        User Service is away. Claims that ask together are asked for together. Raises `DatabaseUnavailable`."""
+
+
+class Cache(Protocol):
+    """What many processes remember together. It may forget anything at any time; an entry's age is its own to tell."""
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, "Cached"]:
+        """Those that are there. Never raises: a cache that is away has nothing."""
+
+    async def put(self, items: Mapping[str, bytes], keep: float) -> None:
+        """Remember these for `keep` seconds, but for those dropped a moment ago: what was read before they were
+        dropped must not come back. Never raises."""
+
+    async def drop(self, keys: Sequence[str]) -> None:
+        """Forget these. Never raises."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class Cached(msgspec.Struct, frozen=True):
+    """A value of the cache, and how many seconds ago it was put there by the cache's own clock."""
+
+    value: bytes
+    age: float

@@ -5,11 +5,14 @@ the one place that decides about reaching somebody; it explains itself in one se
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 
-from domain.notification import Channel
+from domain.notification import Channel, Priority
+from domain.preferences import Preferences, quiet_until, zone_of
 
 MAX_ADDRESS = 254
 MAX_LOCAL_PART = 64
@@ -28,7 +31,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     platform: str | None = None
 
 
-class Recipient(msgspec.Struct, frozen=True, kw_only=True):
+class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who a notification is for. `user_id` is null for a contact point that the caller gave directly."""
 
     user_id: str | None = None
@@ -37,27 +40,99 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[Device, ...] = ()
     locale: str | None = None
     time_zone: str = "UTC"
+    preferences: Preferences = Preferences()
+
+    def contact_points(self, channel: Channel) -> tuple[str, ...]:
+        """Where this channel reaches them: their address, or the tokens of their devices."""
+        if channel is Channel.PUSH:
+            return tuple(device.token for device in self.devices)
+        return () if self.email is None else (self.email,)
 
 
-class Decision(msgspec.Struct, frozen=True):
-    """Whether a channel may be used, and if not, why, in one sentence."""
+UNREACHABLE = {
+    Channel.EMAIL: "The recipient has no email address.",
+    Channel.PUSH: "The recipient has no device that push can reach.",
+}
+"""Why a channel cannot reach somebody at all."""
 
-    allowed: bool
+
+class Purpose(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody is to be contacted for."""
+
+    category: str
+    priority: Priority = Priority.NORMAL
+
+
+class Why(StrEnum):
+    """Why somebody is not contacted, for programs."""
+
+    NO_CONTACT_POINT = "no_contact_point"
+    SUPPRESSED = "suppressed"
+    OPTED_OUT = "opted_out"
+    QUIET_HOURS = "quiet_hours"
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a channel may be used now; if not, why, in one sentence, and `until` when if it is only for a while."""
+
+    code: Why | None = None
     reason: str | None = None
+    until: datetime | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether it may be used now."""
+        return self.code is None
+
+    @property
+    def held(self) -> bool:
+        """Whether it may be used later."""
+        return self.until is not None
+
+    @property
+    def refused(self) -> bool:
+        """Whether it may be used neither now nor later."""
+        return self.code is not None and self.until is None
 
 
-def may_contact(recipient: Recipient, channel: Channel) -> Decision:
-    """Whether the recipient can be reached on this channel at all."""
-    if channel is Channel.EMAIL and recipient.email is None:
-        return Decision(False, "The recipient has no email address.")
-    if channel is Channel.PUSH and not recipient.devices:
-        return Decision(False, "The recipient has no device that push can reach.")
-    return Decision(True)
+Suppressed = Mapping[str, str]
+"""The suppressed contact points among those that matter, and why each is: `hard bounce`, `complaint`, …"""
 
 
-def reachable(recipient: Recipient, channels: Iterable[Channel]) -> list[Channel]:
-    """Those of `channels` on which the recipient can be reached, in the given order."""
-    return [channel for channel in channels if may_contact(recipient, channel).allowed]
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How the recipient of a notification stands now. None: they were erased. `stale`: the User Service is away."""
+
+    recipient: Recipient | None
+    suppressed: Suppressed
+    stale: bool = False
+
+
+def may_contact(
+    recipient: Recipient, channel: Channel, purpose: Purpose, at: datetime, suppressed: Suppressed
+) -> Decision:
+    """Whether the recipient may be contacted on this channel, for this purpose, at this time (aware).
+
+    CRITICAL passes quiet hours and nothing else.
+    """
+    points = recipient.contact_points(channel)
+    if not points:
+        return Decision(code=Why.NO_CONTACT_POINT, reason=UNREACHABLE[channel])
+    if all(point in suppressed for point in points):
+        reason = f"Every {_POINT[channel]} of the recipient is suppressed: {suppressed[points[0]]}."
+        return Decision(code=Why.SUPPRESSED, reason=reason)
+    if (choice := recipient.preferences.refusal(channel, purpose.category)) is not None:
+        return Decision(code=Why.OPTED_OUT, reason=f"The recipient opted out of {choice}.")
+    quiet = recipient.preferences.quiet_hours
+    if quiet is None or purpose.priority is Priority.CRITICAL:
+        return Decision()
+    until = quiet_until(quiet, zone_of(recipient.time_zone), at)
+    if until is None:
+        return Decision()
+    reason = f"The recipient's quiet hours last until {quiet.end} ({recipient.time_zone})."
+    return Decision(code=Why.QUIET_HOURS, reason=reason, until=until)
+
+
+_POINT = {Channel.EMAIL: "email address", Channel.PUSH: "device"}
 
 
 def email_problem(address: str) -> str | None:

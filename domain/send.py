@@ -5,20 +5,22 @@ crash; when it raises, nothing was stored. It asks the User and Template service
 recipient which channels to use, pins the template version and locale, and hands one order to the store.
 """
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
-from domain.errors import FieldProblem, NotFound, RequestError, TemplateError, TemplateSyntaxError, ValidationFailed
-from domain.ids import NOTIFICATION, REQUEST, new_id
-from domain.notification import Channel, Status
-from domain.outgoing import Pinned
-from domain.ports import Recipients, Templates
-from domain.recipient import Device, Recipient, may_contact, reachable
-from domain.submission import CLOCK_TOLERANCE, UNENCODABLE, RecipientRef, Submission, shape_problems
-from domain.template import Content, Renderer, TemplateLocale, TemplateVersion, missing
-from domain.views import Draft, Order, Receipt
+from domain.drafting import Drafting
+from domain.errors import FieldProblem, NotFound, RequestError, ValidationFailed
+from domain.ids import REQUEST, new_id
+from domain.notification import Channel
+from domain.ports import Known, Recipients, Suppressions, Templates
+from domain.recipient import Device, Recipient, Suppressed
+from domain.submission import UNENCODABLE, RecipientRef, Submission, TemplateRef, shape_problems
+from domain.template import Renderer, TemplateVersion
+from domain.views import Order, Receipt
 
 
 class Requests(Protocol):
@@ -41,6 +43,7 @@ class SendPorts(msgspec.Struct, frozen=True):
     requests: Requests
     recipients: Recipients
     templates: Templates
+    suppressions: Suppressions
     renderer: Renderer
 
 
@@ -81,10 +84,12 @@ async def _prepare(submission: Submission, fingerprint: str, ports: SendPorts) -
     problems = shape_problems(submission, now)
     if problems:
         raise ValidationFailed(problems)
-    version = await _template_version(submission, ports.templates)
+    ref = submission.template
+    template = None if ref is None else await template_version(ref, ports.templates)
     recipients = await _recipients(submission, ports.recipients)
+    suppressed = await _suppressed(submission, recipients, ports.suppressions)
     request = new_id(REQUEST)
-    drafts = _Drafting(submission, version, ports.renderer, now).drafts(recipients)
+    drafts = Drafting(submission, template, suppressed, ports.renderer, now).drafts(recipients)
     return Order(
         id=request,
         client=submission.client,
@@ -104,23 +109,22 @@ async def _prepare(submission: Submission, fingerprint: str, ports: SendPorts) -
     )
 
 
-async def _template_version(submission: Submission, templates: Templates) -> TemplateVersion | None:
-    ref = submission.template
-    if ref is None:
-        return None
+async def template_version(ref: TemplateRef, templates: Templates) -> Known[TemplateVersion]:
+    """The version that is meant: the one asked for, or the published one. Raises `ValidationFailed` when there is none,
+    and `UpstreamUnavailable`."""
     try:
         if ref.version is not None:
-            return await templates.version(ref.key, ref.version)
-        published = (await templates.published(ref.key)).published
+            return Known(await templates.version(ref.key, ref.version))
+        template = await templates.published(ref.key)
     except NotFound as error:
         field = "template.key" if ref.version is None else "template.version"
         raise ValidationFailed.of(field, "not_found", error.message) from error
-    if published is None:
+    if template.value.published is None:
         raise ValidationFailed.of("template.key", "not_published", "No version of this template is published yet.")
-    return published
+    return Known(template.value.published, template.stale)
 
 
-async def _recipients(submission: Submission, recipients: Recipients) -> list[Recipient]:
+async def _recipients(submission: Submission, recipients: Recipients) -> list[Known[Recipient]]:
     """Who the references mean, in order. Unknown users are all named."""
     ids = list({ref.user_id for ref in submission.recipients if ref.user_id is not None})
     known = await recipients.lookup(ids) if ids else {}
@@ -131,7 +135,7 @@ async def _recipients(submission: Submission, recipients: Recipients) -> list[Re
     ]
     if problems:
         raise ValidationFailed(problems)
-    return [known[ref.user_id] if ref.user_id is not None else _direct(ref) for ref in submission.recipients]
+    return [known[ref.user_id] if ref.user_id is not None else Known(_direct(ref)) for ref in submission.recipients]
 
 
 def _direct(ref: RecipientRef) -> Recipient:
@@ -141,127 +145,13 @@ def _direct(ref: RecipientRef) -> Recipient:
     return Recipient(devices=(Device(id=None, token=ref.device_token),))
 
 
-def offered(part: TemplateLocale | Content) -> list[Channel]:
-    """The channels that this body has something to say on, in their usual order."""
-    channels = part.channels()
-    return [channel for channel in Channel if channel in channels]
-
-
-class _Drafting:
-    """Turns recipients into drafts for one submission; remembers what is the same for many of them."""
-
-    def __init__(
-        self, submission: Submission, version: TemplateVersion | None, renderer: Renderer, now: datetime
-    ) -> None:
-        self._submission = submission
-        self._version = version
-        self._renderer = renderer
-        self._bodies: dict[str | None, tuple[TemplateLocale | Content, Pinned | None]] = {}
-        self._needed: dict[tuple[str | None, Channel], frozenset[str]] = {}
-        scheduled = submission.send_at is not None and submission.send_at > now + CLOCK_TOLERANCE
-        self._first_status = Status.SCHEDULED if scheduled else Status.ACCEPTED
-        self._problems: list[FieldProblem] = []
-
-    def drafts(self, recipients: list[Recipient]) -> tuple[Draft, ...]:
-        drafts: list[Draft] = []
-        for index, (ref, recipient) in enumerate(zip(self._submission.recipients, recipients, strict=True)):
-            drafts.extend(self._of_recipient(index, ref, recipient))
-        if self._problems:
-            raise ValidationFailed(self._problems)
-        return tuple(drafts)
-
-    def _of_recipient(self, index: int, ref: RecipientRef, recipient: Recipient) -> list[Draft]:
-        locale = self._locale_of(recipient)
-        part, pinned = self._body(locale)
-        self._check_variables(index, ref, part, pinned, channels := self._channels(recipient, part))
-        if channels:
-            return [self._draft(channel, ref, recipient, pinned) for channel in channels]
-        wanted = (self._submission.channels or offered(part) or [Channel.EMAIL])[0]
-        return [self._draft(wanted, ref, recipient, pinned)]
-
-    def _locale_of(self, recipient: Recipient) -> str | None:
-        asked = self._submission.template.locale if self._submission.template else None
-        return asked or recipient.locale
-
-    def _body(self, locale: str | None) -> tuple[TemplateLocale | Content, Pinned | None]:
-        found = self._bodies.get(locale)
-        if found is None:
-            found = self._bodies[locale] = self._choose(locale)
-        return found
-
-    def _choose(self, locale: str | None) -> tuple[TemplateLocale | Content, Pinned | None]:
-        if self._version is None:
-            assert self._submission.content is not None, "the shape was checked: template or content"
-            return self._submission.content, None
-        chosen, chain = self._version.choose(locale)
-        pinned = Pinned(
-            key=self._version.key, version=self._version.version, locale=chosen.locale, locale_fallback=tuple(chain)
-        )
-        return chosen, pinned
-
-    def _channels(self, recipient: Recipient, part: TemplateLocale | Content) -> list[Channel]:
-        """Those asked for; left out, those that have a body and reach the recipient."""
-        available = offered(part)
-        if self._submission.channels is None:
-            if not available:
-                self._add(("content",) if self._version is None else ("template",), "body", _NO_BODY)
-            return reachable(recipient, available)
-        for channel in self._submission.channels:
-            if channel not in available:
-                field = "content" if self._version is None else "template"
-                self._add((field,), "body", f"has no body for {channel}: {_NEEDS[channel]}")
-        return list(self._submission.channels)
-
-    def _check_variables(
-        self,
-        index: int,
-        ref: RecipientRef,
-        part: TemplateLocale | Content,
-        pinned: Pinned | None,
-        channels: list[Channel],
-    ) -> None:
-        needed: frozenset[str] = frozenset()
-        for channel in channels:
-            key = (pinned.locale if pinned else None, channel)
-            if key not in self._needed:
-                self._needed[key] = self._required(part, channel)
-            needed |= self._needed[key]
-        if not needed:
-            return
-        for name in missing(needed, self._variables(ref)):
-            path = (*self._submission.path_of(index)[:-1], "variables", name)
-            self._add(path, "missing", f"is used by the {'template' if pinned else 'content'} and was not given")
-
-    def _required(self, part: TemplateLocale | Content, channel: Channel) -> frozenset[str]:
-        try:
-            return self._renderer.required(part, channels=(channel,))
-        except TemplateSyntaxError as error:
-            self._add(("content",), "syntax", error.message)
-        except TemplateError as error:
-            self._add(("content",), error.code.lower(), error.message)
-        return frozenset()
-
-    def _variables(self, ref: RecipientRef) -> dict[str, Any]:
-        return {**self._submission.variables, **ref.variables} if ref.variables else self._submission.variables
-
-    def _draft(self, channel: Channel, ref: RecipientRef, recipient: Recipient, pinned: Pinned | None) -> Draft:
-        decision = may_contact(recipient, channel)
-        return Draft(
-            id=new_id(NOTIFICATION),
-            channel=channel,
-            status=self._first_status if decision.allowed else Status.SKIPPED,
-            reason=decision.reason,
-            recipient=recipient,
-            template=pinned,
-            variables=ref.variables,
-        )
-
-    def _add(self, path: tuple[str, ...], code: str, message: str) -> None:
-        problem = FieldProblem(path, code, message)
-        if problem not in self._problems and len(self._problems) < MAX_PROBLEMS:
-            self._problems.append(problem)
-
-
-MAX_PROBLEMS = 100
-_NO_BODY = "has no body for any channel: email needs subject and html or text, push needs title"
-_NEEDS = {Channel.EMAIL: "it needs subject and html or text", Channel.PUSH: "it needs title"}
+async def _suppressed(
+    submission: Submission, recipients: Sequence[Known[Recipient]], suppressions: Suppressions
+) -> Suppressed:
+    """The suppressed ones among the contact points that may be used. Asked together, they are one statement."""
+    asked = []
+    for channel in submission.channels or Channel:
+        points = {point for one in recipients for point in one.value.contact_points(channel)}
+        if points:
+            asked.append(suppressions.among(channel, points))
+    return {point: why for answer in await asyncio.gather(*asked) for point, why in answer.items()}

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import FieldProblem
+from domain.markup.scan import MAX_SOURCE
 from domain.notification import Channel, Priority
 from domain.outgoing import PushOptions
 from domain.recipient import email_problem, token_problem
@@ -21,7 +22,7 @@ from domain.text import storable
 MAX_RECIPIENTS = 1000
 MAX_VARIABLES_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 16 * 1024
-MAX_CONTENT_CHARACTERS = 512 * 1024
+MAX_CONTENT_CHARACTERS = MAX_SOURCE
 MAX_SUBJECT_CHARACTERS = 998
 MAX_NAME_CHARACTERS = 200
 MAX_URL_CHARACTERS = 2048

@@ -68,15 +68,20 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A notification about to be accepted. `status` is ACCEPTED, SCHEDULED or SKIPPED."""
+    """A notification about to be accepted. `status` is ACCEPTED, SCHEDULED (until `due_at`) or SKIPPED.
+
+    `detail` is what the log says of how it was decided.
+    """
 
     id: str
     channel: Channel
     status: Status
     reason: str | None
+    due_at: datetime | None = None
     recipient: Recipient
     template: Pinned | None
     variables: dict[str, Any] | None
+    detail: dict[str, Any] = {}
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from domain.deliver import DatabaseClock, HandBack, deliver, sending
 from domain.errors import Unavailable, UnreadableMessage
 from domain.events import MAX_CHANGES, DeliveryItem, DeliveryRequested, StatusChanged, decode_delivery
 from domain.notification import Channel, Status
-from domain.ports import Broker, Claim, Claims, Publication, Received, Sender, Settlement
+from domain.ports import Broker, Claim, Claims, Publication, Received, Sender, Settlement, Standings
 from domain.retry import RetryPolicy
 from workers.broker.topology import queue_of
 from workers.messages import given_up_publications, report_publications
@@ -30,6 +30,8 @@ SLOW_CALL = 0.1
 """Seconds after which SENDING is reported by itself."""
 GATHER = 0.003
 SETTLE_ATTEMPTS = 10
+DATABASE_PAUSE = 1.0
+"""Seconds until a notification is looked at again about which the database could not be asked."""
 CLAIMS_A_BATCH = 50
 
 
@@ -53,6 +55,7 @@ class Worker:
         channel: Channel,
         broker: Broker,
         claims: Claims,
+        standings: Standings,
         sender: Sender,
         policy: RetryPolicy,
         settings: WorkerSettings,
@@ -61,6 +64,7 @@ class Worker:
         self._channel = channel
         self._broker = broker
         self._claims = claims
+        self._standings = standings
         self._sender = sender
         self._policy = policy
         self._settings = settings
@@ -155,7 +159,7 @@ class Worker:
     async def _deliver(self, claim: Claim, clock: DatabaseClock) -> None:
         slow = asyncio.get_running_loop().call_later(SLOW_CALL, self._report_sending, claim, clock)
         try:
-            result = await deliver(claim, self._sender, self._policy, clock, self._settings.deadline)
+            result = await self._attempt(claim, clock)
             slow.cancel()
             if isinstance(result, HandBack):
                 await self._hand_back(claim, clock, result)
@@ -164,6 +168,12 @@ class Worker:
         finally:
             slow.cancel()
             self._slots.give_back(1)
+
+    async def _attempt(self, claim: Claim, clock: DatabaseClock) -> Settlement | HandBack:
+        try:
+            return await deliver(claim, self._standings, self._sender, self._policy, clock, self._settings.deadline)
+        except Unavailable as error:
+            return HandBack(claim, DATABASE_PAUSE, error.message)
 
     async def _hand_back(self, claim: Claim, clock: DatabaseClock, result: HandBack) -> None:
         """Release the claim while it is ours: a lease that ends by itself counts as an attempt."""

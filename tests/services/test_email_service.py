@@ -9,7 +9,7 @@ import pytest
 from domain.errors import ConfigurationError, NotFound, UpstreamUnavailable
 from domain.notification import Channel, Outcome, Priority, Status
 from domain.outgoing import Answer, OutgoingEmail, Pinned
-from domain.ports import Claim, EmailProvider
+from domain.ports import Claim, EmailProvider, Known
 from domain.recipient import Recipient
 from domain.template import Content, Template, TemplateLocale, TemplateVersion
 from workers.email.service import EmailSender, EmailSettings
@@ -40,7 +40,7 @@ class FakeTemplates:
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
 
-    async def published(self, key: str) -> Template:
+    async def published(self, key: str) -> Known[Template]:
         """Never asked: a notification is pinned to its version."""
         raise AssertionError(key)
 

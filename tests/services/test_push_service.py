@@ -9,7 +9,7 @@ import pytest
 from domain.errors import NotFound, UpstreamUnavailable
 from domain.notification import Channel, Outcome, Priority, Status
 from domain.outgoing import Answer, OutgoingPush, Pinned, PushOptions
-from domain.ports import Claim, PushProvider
+from domain.ports import Claim, Known, PushProvider
 from domain.recipient import Device, Recipient
 from domain.template import Content, Template, TemplateLocale, TemplateVersion
 from workers.push.fcm import FcmProvider
@@ -45,7 +45,7 @@ class FakeTemplates:
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
 
-    async def published(self, key: str) -> Template:
+    async def published(self, key: str) -> Known[Template]:
         """Never asked: a notification is pinned to its version."""
         raise AssertionError(key)
 

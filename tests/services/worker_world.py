@@ -22,7 +22,7 @@ from domain.ids import NOTIFICATION, REQUEST, new_id
 from domain.notification import Channel, Outcome, Priority, Status
 from domain.outgoing import Delivered
 from domain.ports import Claim, DeadMessage, LogFilter, Message, Publication, Recorded, Settlement
-from domain.recipient import Recipient
+from domain.recipient import Recipient, Standing
 from domain.retry import RetryPolicy
 from domain.template import Content
 from domain.views import Draft, NotificationView, Order
@@ -88,6 +88,17 @@ class ScriptedSender:
             await line.wait()
             return ACCEPTED
         return line
+
+
+class Standings:
+    """Everybody stands as they were accepted, but for those whose standing is set here."""
+
+    def __init__(self) -> None:
+        self.of_user: dict[str | None, Standing] = {}
+
+    async def of(self, claim: Claim) -> Standing:
+        as_accepted = Standing(recipient=claim.recipient, suppressed={})
+        return self.of_user.get(claim.recipient.user_id, as_accepted)
 
 
 class Faults:
@@ -205,7 +216,8 @@ class World:
         self.broker = FaultyBroker(self.faults)
         policy = RetryPolicy(schedule=(0.01, 0.01), jitter=0.0)
         self.dispatcher = Dispatcher(self.outbox, self.broker, redrive=REDRIVE, poll=0.02)
-        self.worker = Worker(Channel.EMAIL, self.broker, self.claims, self.sender, policy, settings)
+        self.standings = Standings()
+        self.worker = Worker(Channel.EMAIL, self.broker, self.claims, self.standings, self.sender, policy, settings)
         self.relay = Relay(self.broker, self.status, self.log, self.bell)
 
     async def start(self) -> None:

@@ -1,6 +1,6 @@
 """What accepting asks the outside for, in memory: three users, one template, and what was stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from domain.errors import Conflict, FieldProblem, NotFound, UpstreamUnavailable, ValidationFailed
+from domain.notification import Channel
+from domain.ports import Known
 from domain.recipient import Device, Recipient
 from domain.send import SendPorts, send
 from domain.submission import RecipientRef, Submission, TemplateRef
@@ -64,38 +66,49 @@ class FakeRequests:
 
 
 class FakeRecipients:
-    """The users that exist; counts its calls. Away when told so."""
+    """The users that exist; counts its calls. Away when told so; `stale`: away, and everybody is remembered."""
 
     def __init__(self) -> None:
         self.users = dict(USERS)
         self.calls: list[list[str]] = []
-        self.away = False
+        self.away = self.stale = False
 
-    async def lookup(self, user_ids: Sequence[str]) -> Mapping[str, Recipient]:
+    async def lookup(self, user_ids: Sequence[str]) -> Mapping[str, Known[Recipient]]:
         self.calls.append(sorted(user_ids))
         if self.away:
             raise UpstreamUnavailable("The User Service is away.")
-        return {id: self.users[id] for id in user_ids if id in self.users}
+        return {id: Known(self.users[id], self.stale) for id in user_ids if id in self.users}
 
 
 class FakeTemplates:
     """One template with a published version 3 and a draft version 4, and one that was never published."""
 
     def __init__(self) -> None:
-        self.gone = False
+        self.gone = self.stale = False
 
-    async def published(self, key: str) -> Template:
+    async def published(self, key: str) -> Known[Template]:
         if self.gone or key not in ("welcome", "draft"):
             raise NotFound("template", key)
         published = WELCOME if key == "welcome" else None
-        return Template(
+        template = Template(
             id="tpl_1", key=key, name=key, default_locale="en", published=published, created_at=NOW, updated_at=NOW
         )
+        return Known(template, self.stale)
 
     async def version(self, key: str, version: int) -> TemplateVersion:
         if self.gone or key != "welcome" or version not in (3, 4):
             raise NotFound("template version", f"{key}@{version}")
         return msgspec.structs.replace(WELCOME, version=version)
+
+
+class FakeSuppressions:
+    """The suppressed contact points, and why."""
+
+    def __init__(self) -> None:
+        self.points: dict[str, str] = {}
+
+    async def among(self, channel: Channel, contact_points: Collection[str]) -> Mapping[str, str]:
+        return {point: why for point, why in self.points.items() if point in contact_points}
 
 
 class World:
@@ -105,7 +118,8 @@ class World:
         self.requests = FakeRequests()
         self.recipients = FakeRecipients()
         self.templates = FakeTemplates()
-        self._ports = SendPorts(self.requests, self.recipients, self.templates, Renderer())
+        self.suppressions = FakeSuppressions()
+        self._ports = SendPorts(self.requests, self.recipients, self.templates, self.suppressions, Renderer())
 
     async def send(self, **given: Any) -> Receipt:
         return await send(submission(**given), self._ports)

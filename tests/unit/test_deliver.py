@@ -10,7 +10,8 @@ from domain.events import Attempt, StatusChanged
 from domain.notification import Channel, Outcome, Priority, Status
 from domain.outgoing import Delivered
 from domain.ports import Claim, Settlement
-from domain.recipient import Recipient
+from domain.preferences import ChannelPreference, Preferences, QuietHours
+from domain.recipient import Device, Recipient, Standing
 from domain.retry import AfterUnknown, RetryPolicy
 from domain.template import Content
 
@@ -36,14 +37,26 @@ class FakeSender:
 
     def __init__(self, monotonic: Monotonic, answer: Delivered, takes: float = 0.0) -> None:
         self.deadlines: list[float] = []
+        self.recipients: list[Recipient] = []
         self._monotonic = monotonic
         self._answer = answer
         self._takes = takes
 
     async def send(self, claim: Claim, deadline: float) -> Delivered:
         self.deadlines.append(deadline)
+        self.recipients.append(claim.recipient)
         self._monotonic.seconds += self._takes
         return self._answer
+
+
+class FakeStandings:
+    """Says how the recipient stands; as they were accepted, unless told otherwise."""
+
+    def __init__(self, standing: Standing | None) -> None:
+        self._standing = standing
+
+    async def of(self, claim: Claim) -> Standing:
+        return self._standing or Standing(recipient=claim.recipient, suppressed={})
 
 
 def claim(**changes: Any) -> Claim:
@@ -52,17 +65,17 @@ def claim(**changes: Any) -> Claim:
         "lease_until": CLAIMED_AT + timedelta(seconds=60),
         "deliver_by": None,
         "uncertain": False,
+        "recipient": Recipient(email="ada@example.com"),
+        "channel": Channel.EMAIL,
+        "category": "general",
+        "priority": Priority.NORMAL,
     }
     return Claim(
         id="ntf_1",
         token="clm_1",
         attempt=4,
         claimed_at=CLAIMED_AT,
-        channel=Channel.EMAIL,
-        category="general",
-        priority=Priority.NORMAL,
         status=Status.QUEUED,
-        recipient=Recipient(email="ada@example.com"),
         template=None,
         content=Content(subject="Hello", text="World"),
         variables={},
@@ -84,13 +97,14 @@ async def attempt(
     *,
     waited: float = 0.0,
     takes: float = 0.0,
+    standing: Standing | None = None,
 ) -> tuple[Settlement | HandBack, list[float]]:
     """The result of one attempt that begins `waited` seconds after the claim, and the calls that were made."""
     monotonic = Monotonic()
     clock = DatabaseClock(held.claimed_at, monotonic(), monotonic)
     monotonic.seconds += waited
     sender = FakeSender(monotonic, delivered, takes)
-    return await deliver(held, sender, policy, clock, DEADLINE), sender.deadlines
+    return await deliver(held, FakeStandings(standing), sender, policy, clock, DEADLINE), sender.deadlines
 
 
 def changes_of(result: Settlement | HandBack) -> tuple[StatusChanged, ...]:
@@ -155,6 +169,83 @@ class TestWithoutACall:
         held = claim(attempts_used=2)
         result, _ = await attempt(held, answer(None, retry_after=retry_after, reason="The breaker is open."))
         assert result == HandBack(held, delay, "The breaker is open.")
+
+
+NO_MARKETING = Preferences(channels=(ChannelPreference(channel=Channel.EMAIL, category="marketing", enabled=False),))
+NIGHT = Preferences(quiet_hours=QuietHours(start="22:00", end="07:00"))
+MORNING = datetime(2000, 1, 1, 7, tzinfo=UTC)
+
+
+def standing(*, suppressed: dict[str, str] | None = None, stale: bool = False, **recipient: Any) -> Standing:
+    """The recipient as they are now."""
+    who = Recipient(**({"user_id": "usr_ada", "email": "ada@example.com"} | recipient))
+    return Standing(recipient=who, suppressed=suppressed or {}, stale=stale)
+
+
+class TestTheRecipientNow:
+    """Preferences are asked for again right before the call: what was accepted may not be wanted any more."""
+
+    async def test_mail_goes_to_the_address_that_they_have_now(self) -> None:
+        monotonic = Monotonic()
+        sender = FakeSender(monotonic, answer(Outcome.ACCEPTED))
+        clock = DatabaseClock(CLAIMED_AT, monotonic(), monotonic)
+        now = FakeStandings(standing(email="new@example.com"))
+        await deliver(claim(), now, sender, POLICY, clock, DEADLINE)
+        assert [recipient.email for recipient in sender.recipients] == ["new@example.com"]
+
+    async def test_who_opted_out_since_is_skipped_with_a_sentence(self) -> None:
+        result, calls = await attempt(claim(category="marketing"), standing=standing(preferences=NO_MARKETING))
+        (change,) = changes_of(result)
+        assert (change.status, change.uses_attempt) == (Status.SKIPPED, False)
+        assert change.reason == "The recipient opted out of email for 'marketing'."
+        assert change.detail == {"code": "opted_out"}
+        assert calls == []
+
+    async def test_quiet_hours_hold_it_until_their_end_and_use_no_attempt(self) -> None:
+        result, calls = await attempt(claim(), standing=standing(preferences=NIGHT))
+        (change,) = changes_of(result)
+        assert (change.status, change.retry_at, change.uses_attempt) == (Status.SCHEDULED, MORNING, False)
+        assert change.reason == "The recipient's quiet hours last until 07:00 (UTC)."
+        assert calls == []
+
+    async def test_what_expires_in_quiet_hours_is_looked_at_in_time_to_say_so(self) -> None:
+        deliver_by = CLAIMED_AT + timedelta(hours=1)
+        result, _ = await attempt(claim(deliver_by=deliver_by), standing=standing(preferences=NIGHT))
+        assert [change.retry_at for change in changes_of(result)] == [deliver_by]
+
+    async def test_critical_passes_quiet_hours(self) -> None:
+        _, calls = await attempt(claim(priority=Priority.CRITICAL), standing=standing(preferences=NIGHT))
+        assert calls == [DEADLINE]
+
+    async def test_critical_passes_no_suppression(self) -> None:
+        blocked = standing(suppressed={"ada@example.com": "hard bounce"})
+        result, calls = await attempt(claim(priority=Priority.CRITICAL), standing=blocked)
+        (change,) = changes_of(result)
+        assert (change.status, change.detail) == (Status.SKIPPED, {"code": "suppressed"})
+        assert "hard bounce" in (change.reason or "")
+        assert "ada@" not in (change.reason or "")
+        assert calls == []
+
+    async def test_a_suppressed_device_is_left_out_and_the_others_are_called(self) -> None:
+        devices = tuple(Device(id=f"dev_{name}", token=f"token-{name}") for name in ("one", "two"))
+        monotonic = Monotonic()
+        sender = FakeSender(monotonic, answer(Outcome.ACCEPTED))
+        clock = DatabaseClock(CLAIMED_AT, monotonic(), monotonic)
+        now = FakeStandings(standing(devices=devices, suppressed={"token-one": "complaint"}))
+        await deliver(claim(channel=Channel.PUSH), now, sender, POLICY, clock, DEADLINE)
+        assert [recipient.devices for recipient in sender.recipients] == [devices[1:]]
+
+    async def test_an_erased_user_is_skipped(self) -> None:
+        result, calls = await attempt(claim(), standing=Standing(recipient=None, suppressed={}))
+        (change,) = changes_of(result)
+        assert (change.status, change.reason) == (Status.SKIPPED, "The user was erased.")
+        assert calls == []
+
+    async def test_what_is_only_remembered_of_them_is_said_so(self) -> None:
+        result, _ = await attempt(claim(), standing=standing(stale=True))
+        assert changes_of(result)[-1].detail == {"stale": ["user"]}
+        result, _ = await attempt(claim(), standing=standing(stale=True, preferences=NIGHT))
+        assert changes_of(result)[-1].detail == {"code": "quiet_hours", "stale": ["user"]}
 
 
 class TestConclusion:

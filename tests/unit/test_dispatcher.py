@@ -1,7 +1,7 @@
 """What the dispatcher makes of due rows: which messages, in which order, and when it asks for none."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from domain.errors import BrokerUnavailable
 from domain.events import DELIVERY_REQUESTED, StatusChanged, decode_delivery, decode_report
 from domain.notification import Channel, Priority, Status
-from domain.ports import Callback, Due, Publication, QueueDepth
+from domain.ports import Due, Publication, QueueDepth
 from tests.unit.virtual_time import in_virtual_time
 from workers.dispatcher import Dispatcher
 
@@ -48,7 +48,7 @@ class FakeBroker:
         self.waiting = 0
         self.failures = 0
         self.available = True
-        self.callbacks: list[Callback] = []
+        self.callbacks: list[Callable[[], None]] = []
 
     async def publish(self, publications: Sequence[Publication], deadline: float = 10.0) -> None:
         if self.failures:
@@ -59,7 +59,7 @@ class FakeBroker:
     async def depth(self, queue: str) -> QueueDepth:
         return QueueDepth(self.waiting, 1)
 
-    def on_connected(self, callback: Callback) -> None:
+    def on_connected(self, callback: Callable[[], None]) -> None:
         self.callbacks.append(callback)
 
     async def connect(self) -> None:

@@ -1,23 +1,32 @@
-"""Addresses and tokens: what is taken, what is refused, and whether a channel reaches somebody."""
+"""Addresses and tokens: what is taken, what is refused; and whether somebody may be contacted, and why not."""
+
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.notification import Channel
+from domain.notification import Channel, Priority
+from domain.preferences import ChannelPreference, Preferences, QuietHours
 from domain.recipient import (
     MAX_ADDRESS,
     MAX_LOCAL_PART,
+    Decision,
     Device,
+    Purpose,
     Recipient,
+    Why,
     email_problem,
     may_contact,
-    reachable,
     token_problem,
 )
 
-WITH_EMAIL = Recipient(email="ada@example.com")
-WITH_DEVICE = Recipient(devices=(Device(id="dev_1", token="token-123"),))
+ADDRESS = "ada@example.com"
+WITH_EMAIL = Recipient(email=ADDRESS)
+WITH_DEVICES = Recipient(devices=(Device(id="dev_1", token="token-1"), Device(id="dev_2", token="token-2")))
+MIDNIGHT = datetime(2025, 1, 11, 0, 0, tzinfo=UTC)
+NIGHT = QuietHours(start="22:00", end="07:00")
 
 
 @pytest.mark.parametrize(
@@ -105,29 +114,79 @@ def test_another_device_token_is_refused(token: str) -> None:
     assert token_problem(token)
 
 
+# ------------------------------------------------------------------------------------------------- may_contact
+
+
+def decide(
+    recipient: Recipient, channel: Channel = Channel.EMAIL, suppressed: dict[str, str] | None = None, **purpose: Any
+) -> Decision:
+    """Whether they may be contacted at midnight (UTC) about news, unless said otherwise."""
+    return may_contact(recipient, channel, Purpose(**{"category": "news", **purpose}), MIDNIGHT, suppressed or {})
+
+
+def choosing(*preferences: tuple[Channel, str | None, bool], quiet: QuietHours | None = None) -> Recipient:
+    """Somebody in Berlin with an address, who chose this."""
+    channels = tuple(ChannelPreference(channel=channel, category=name, enabled=on) for channel, name, on in preferences)
+    return Recipient(
+        email=ADDRESS, time_zone="Europe/Berlin", preferences=Preferences(channels=channels, quiet_hours=quiet)
+    )
+
+
+def test_who_chose_nothing_and_has_a_contact_point_is_contacted() -> None:
+    assert decide(WITH_EMAIL) == Decision()
+    assert decide(WITH_DEVICES, Channel.PUSH) == Decision()
+
+
 @pytest.mark.parametrize(
-    ("recipient", "channel", "word"),
+    ("recipient", "channel", "reason"),
     [
-        (WITH_DEVICE, Channel.EMAIL, "email"),
-        (WITH_EMAIL, Channel.PUSH, "device"),
-        (Recipient(), Channel.PUSH, "device"),
+        (WITH_DEVICES, Channel.EMAIL, "The recipient has no email address."),
+        (WITH_EMAIL, Channel.PUSH, "The recipient has no device that push can reach."),
+        (Recipient(), Channel.PUSH, "The recipient has no device that push can reach."),
     ],
 )
-def test_who_has_no_contact_point_is_not_contacted_and_the_reason_says_so(
-    recipient: Recipient, channel: Channel, word: str
-) -> None:
-    decision = may_contact(recipient, channel)
+def test_who_has_no_contact_point_is_not_contacted(recipient: Recipient, channel: Channel, reason: str) -> None:
+    assert decide(recipient, channel) == Decision(code=Why.NO_CONTACT_POINT, reason=reason)
+
+
+def test_a_suppressed_address_is_not_contacted_and_the_reason_says_why_it_is() -> None:
+    decision = decide(WITH_EMAIL, suppressed={ADDRESS: "hard bounce"})
+    assert decision.code is Why.SUPPRESSED
+    assert decision.reason == "Every email address of the recipient is suppressed: hard bounce."
+    assert decide(WITH_EMAIL, suppressed={"other@example.com": "complaint"}).allowed
+
+
+def test_one_device_that_is_not_suppressed_is_enough() -> None:
+    assert decide(WITH_DEVICES, Channel.PUSH, {"token-1": "unregistered"}).allowed
+    assert decide(WITH_DEVICES, Channel.PUSH, {"token-1": "a", "token-2": "b"}).code is Why.SUPPRESSED
+
+
+def test_who_opted_out_is_not_contacted() -> None:
+    whole = decide(choosing((Channel.EMAIL, None, False)))
+    assert (whole.code, whole.reason) == (Why.OPTED_OUT, "The recipient opted out of email.")
+    one = decide(choosing((Channel.EMAIL, "news", False)))
+    assert (one.code, one.reason) == (Why.OPTED_OUT, "The recipient opted out of email for 'news'.")
+    assert decide(choosing((Channel.EMAIL, "offers", False))).allowed
+    assert decide(choosing((Channel.PUSH, None, False))).allowed
+
+
+def test_what_is_said_about_the_category_wins() -> None:
+    assert decide(choosing((Channel.EMAIL, None, False), (Channel.EMAIL, "news", True))).allowed
+    assert not decide(choosing((Channel.EMAIL, None, True), (Channel.EMAIL, "news", False))).allowed
+
+
+def test_in_quiet_hours_it_is_held_until_they_end() -> None:
+    decision = decide(choosing(quiet=NIGHT))
+    assert (decision.code, decision.until) == (Why.QUIET_HOURS, datetime(2025, 1, 11, 6, 0, tzinfo=UTC))
+    assert decision.reason == "The recipient's quiet hours last until 07:00 (Europe/Berlin)."
+    assert decision.held
     assert not decision.allowed
-    assert word in (decision.reason or "")
+    assert not decision.refused
 
 
-def test_who_has_one_is_contacted() -> None:
-    assert may_contact(WITH_EMAIL, Channel.EMAIL).allowed
-    assert may_contact(WITH_DEVICE, Channel.PUSH).allowed
-
-
-def test_reachable_keeps_the_given_order() -> None:
-    both = Recipient(email="ada@example.com", devices=WITH_DEVICE.devices)
-    assert reachable(both, [Channel.PUSH, Channel.EMAIL]) == [Channel.PUSH, Channel.EMAIL]
-    assert reachable(WITH_EMAIL, [Channel.PUSH, Channel.EMAIL]) == [Channel.EMAIL]
-    assert reachable(Recipient(), Channel) == []
+def test_what_is_critical_passes_quiet_hours_and_nothing_else() -> None:
+    assert decide(choosing(quiet=NIGHT), priority=Priority.CRITICAL).allowed
+    assert decide(choosing(quiet=NIGHT), priority=Priority.BULK).held
+    assert decide(choosing((Channel.EMAIL, None, False)), priority=Priority.CRITICAL).code is Why.OPTED_OUT
+    assert decide(WITH_EMAIL, suppressed={ADDRESS: "complaint"}, priority=Priority.CRITICAL).code is Why.SUPPRESSED
+    assert decide(Recipient(), priority=Priority.CRITICAL).code is Why.NO_CONTACT_POINT

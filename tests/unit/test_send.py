@@ -3,13 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from domain.errors import Conflict, ValidationFailed
 from domain.notification import Channel, Priority, Status
 from domain.outgoing import Pinned, PushOptions
+from domain.preferences import ChannelPreference, Preferences, QuietHours
 from domain.template import Content
-from tests.unit.send_fakes import BOTH, GIVEN, LATER, MAIL, World, submission, template
+from tests.unit.send_fakes import ADA, BOTH, GIVEN, LATER, MAIL, World, submission, template
 
 
 @pytest.fixture
@@ -246,3 +248,63 @@ async def test_an_order_carries_the_whole_submission(world: World) -> None:
     assert {name: getattr(order, name) for name in given} == given
     assert (order.client, order.request_id, order.correlation_id) == ("client", "r1", "cor_1")
     assert order.fingerprint == submission(**given).fingerprint()
+
+
+class TestWishes:
+    """Preferences, quiet hours and suppressions, as they are when a request is accepted."""
+
+    OPTED_OUT = Preferences(channels=(ChannelPreference(channel=Channel.EMAIL, category="news", enabled=False),))
+    START, END = (f"{datetime.now(UTC) + timedelta(hours=hours):%H:%M}" for hours in (-2, 2))
+    QUIET = Preferences(quiet_hours=QuietHours(start=START, end=END))
+
+    def wish(self, world: World, preferences: Preferences) -> None:
+        """Ada has these preferences."""
+        world.recipients.users["usr_ada"] = msgspec.structs.replace(ADA, preferences=preferences)
+
+    async def test_a_channel_that_is_not_wanted_is_left_out_where_none_was_asked_for(self, world: World) -> None:
+        self.wish(world, self.OPTED_OUT)
+        order = await world.order(to=[{"user_id": "usr_ada"}], content=BOTH, category="news")
+        assert [draft.channel for draft in order.drafts] == [Channel.PUSH]
+
+    async def test_a_channel_that_was_asked_for_is_skipped_and_says_why(self, world: World) -> None:
+        self.wish(world, self.OPTED_OUT)
+        channels = (Channel.EMAIL, Channel.PUSH)
+        order = await world.order(to=[{"user_id": "usr_ada"}], content=BOTH, category="news", channels=channels)
+        email, push = order.drafts
+        assert (email.status, push.status) == (Status.SKIPPED, Status.ACCEPTED)
+        assert email.reason == "The recipient opted out of email for 'news'."
+        assert email.detail == {"code": "opted_out"}
+
+    async def test_quiet_hours_hold_until_their_end_and_send_at_stays_the_callers(self, world: World) -> None:
+        self.wish(world, self.QUIET)
+        order = await world.order(to=[{"user_id": "usr_ada"}], channels=(Channel.EMAIL,))
+        (draft,) = order.drafts
+        assert draft.status is Status.SCHEDULED
+        assert draft.due_at is not None
+        assert f"{draft.due_at:%H:%M}" == self.END
+        assert draft.detail == {"code": "quiet_hours", "held_until": draft.due_at.isoformat()}
+        assert order.send_at is None
+
+    async def test_what_expires_before_they_end_is_looked_at_when_it_expires(self, world: World) -> None:
+        self.wish(world, self.QUIET)
+        soon = datetime.now(UTC) + timedelta(seconds=5)
+        order = await world.order(to=[{"user_id": "usr_ada"}], channels=(Channel.EMAIL,), deliver_by=soon)
+        assert [draft.due_at for draft in order.drafts] == [soon]
+
+    async def test_critical_is_accepted_in_quiet_hours(self, world: World) -> None:
+        self.wish(world, self.QUIET)
+        order = await world.order(to=[{"user_id": "usr_ada"}], channels=(Channel.EMAIL,), priority=Priority.CRITICAL)
+        assert [draft.status for draft in order.drafts] == [Status.ACCEPTED]
+
+    async def test_a_suppressed_address_is_skipped_without_being_named(self, world: World) -> None:
+        world.suppressions.points["ada@example.com"] = "hard bounce"
+        order = await world.order(to=[{"email": "ada@example.com"}])
+        (draft,) = order.drafts
+        assert (draft.status, draft.detail) == (Status.SKIPPED, {"code": "suppressed"})
+        assert draft.reason == "Every email address of the recipient is suppressed: hard bounce."
+
+    async def test_what_was_only_remembered_is_said_so(self, world: World) -> None:
+        world.recipients.stale = world.templates.stale = True
+        given = {"to": [{"user_id": "usr_bob"}], "template": template(), "variables": GIVEN}
+        order = await world.order(**given)
+        assert [draft.detail["stale"] for draft in order.drafts] == [["user", "template"]]

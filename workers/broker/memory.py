@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 from domain.errors import BrokerUnavailable
-from domain.ports import Callback, Message, Publication, QueueDepth, Received
+from domain.ports import Message, Publication, QueueDepth, Received
 from workers.broker import topology
 
 
@@ -19,7 +19,7 @@ class MemoryBroker:
 
     def __init__(self, *, max_length: int = topology.MAX_LENGTH) -> None:
         self._queues = {spec.name: _Queue(spec, max_length, self._dead_letter) for spec in topology.QUEUES}
-        self._callbacks: list[Callback] = []
+        self._callbacks: list[Callable[[], None]] = []
         self._connected = False
 
     async def connect(self) -> None:
@@ -61,7 +61,7 @@ class MemoryBroker:
         self._require_connection()
         return self._queue(queue).depth
 
-    def on_connected(self, callback: Callback) -> None:
+    def on_connected(self, callback: Callable[[], None]) -> None:
         """As the port says."""
         self._callbacks.append(callback)
 

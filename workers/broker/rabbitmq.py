@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -12,7 +12,7 @@ from aio_pika.exceptions import PublishError
 
 from domain.concurrency import Tasks, backoff, shielded
 from domain.errors import BrokerUnavailable
-from domain.ports import Callback, Message, Publication, QueueDepth, Received
+from domain.ports import Message, Publication, QueueDepth, Received
 from workers.broker import topology
 from workers.broker.link import GRACE_SECONDS, Link, reaching, whereabouts
 
@@ -40,7 +40,7 @@ class RabbitBroker:
         self._url = url
         self._name = name
         self._window = asyncio.Semaphore(publish_window)
-        self._callbacks: list[Callback] = []
+        self._callbacks: list[Callable[[], None]] = []
         self._keeper = Tasks()
         self._consumers = Tasks()
         self._mending = Tasks()
@@ -89,7 +89,7 @@ class RabbitBroker:
             declared = (await channel.declare_queue(queue, passive=True)).declaration_result
         return QueueDepth(messages=declared.message_count or 0, consumers=declared.consumer_count or 0)
 
-    def on_connected(self, callback: Callback) -> None:
+    def on_connected(self, callback: Callable[[], None]) -> None:
         """As the port says; a connection that stands already is not told of."""
         self._callbacks.append(callback)
 

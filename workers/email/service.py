@@ -10,7 +10,7 @@ from domain.ids import NOTIFICATION, new_id
 from domain.notification import Channel
 from domain.outgoing import Delivered, OutgoingEmail
 from domain.ports import Claim, EmailProvider, Templates
-from domain.recipient import email_problem, may_contact
+from domain.recipient import UNREACHABLE, email_problem
 from domain.template import Rendered, Renderer
 from workers.email.headers import wire_address
 from workers.rendering import refused, rendered_or_refused
@@ -64,9 +64,8 @@ class EmailSender:
             return rendered
         if rendered.subject is None or (rendered.html is None and rendered.text is None):
             return refused("no_email_content", "There is no subject or no text: it was not written for email.")
-        decision = may_contact(claim.recipient, Channel.EMAIL)
-        if not decision.allowed:
-            return refused("no_address", decision.reason or "")
+        if not claim.recipient.contact_points(Channel.EMAIL):
+            return refused("no_address", UNREACHABLE[Channel.EMAIL])
         mail = compose(claim, rendered, self._settings)
         left = ends_at - self._clock()
         return conclude(

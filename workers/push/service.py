@@ -14,7 +14,7 @@ import msgspec
 from domain.notification import Channel, Outcome
 from domain.outgoing import Answer, Delivered, OutgoingPush, PushOptions
 from domain.ports import Claim, PushProvider, Templates
-from domain.recipient import Device, may_contact
+from domain.recipient import UNREACHABLE, Device
 from domain.template import Rendered, Renderer
 from workers.rendering import refused, rendered_or_refused
 from workers.resilience import Chained, ProviderChain
@@ -62,9 +62,8 @@ class PushSender:
             return rendered
         if rendered.title is None:
             return refused("no_push_content", "There is no title to show: it was not written for push.")
-        decision = may_contact(claim.recipient, Channel.PUSH)
-        if not decision.allowed:
-            return refused("no_device", decision.reason or "")
+        if not claim.recipient.contact_points(Channel.PUSH):
+            return refused("no_device", UNREACHABLE[Channel.PUSH])
         devices = {device.token: device for device in claim.recipient.devices}.values()
         return conclude(await self._send_to_all(claim, rendered, devices, ends_at))
 
