@@ -1,13 +1,16 @@
-"""How our services call each other: JSON with a deadline, a retry, the service token and the correlation id."""
+"""How our services call each other: JSON with a deadline, the service token and the correlation id; another instance
+is tried when one fails, and a service that is away is left alone for a while."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
+from api.discovery import Directory, StaticDirectory
 from api.http import CORRELATION_HEADER, Envelope, Problem
 from api.records import Page
 from domain.errors import (
@@ -22,6 +25,9 @@ from domain.errors import (
 from domain.telemetry import correlation_id, traceparent
 
 T = TypeVar("T")
+MAX_TRIES = 3
+AVOIDED = 5.0
+"""Seconds for which an instance that failed is called only when there is no other."""
 _SAFE = frozenset({"GET", "HEAD"})
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -33,17 +39,41 @@ def segment(kind: str, value: str) -> str:
     return quote(value, safe="")
 
 
-class RestClient:
-    """Calls one service. `http` knows where it is (`base_url`) and may run over ASGITransport in one process.
+class Breaker(Protocol):
+    """Keeps calls away from a service that does not answer; `workers.resilience.Breaker` is one."""
 
-    Every call is bound by `deadline` seconds a try. A failed call is tried once more where that is harmless: it may be
-    repeated, or it cannot have arrived. Errors in the envelope come out as the domain's errors again; everything else
-    (no answer, 5xx, an answer that is not ours, a token that is refused) is `UpstreamUnavailable`.
+    def allows(self) -> bool:
+        """Whether a call would go through now."""
+
+    async def call(self, fn: Callable[[], Awaitable[T]]) -> T:
+        """Make a call that is allowed, and pass on what comes of it. Whatever it raises is an outage."""
+
+
+class RestClient:
+    """Calls one service: `service` is its name in the directory, `title` its name for people.
+
+    A call takes `deadline` seconds at most. When an instance fails (no connection, no answer in time, 5xx), it is
+    avoided for a moment, and the call goes to another one where that is harmless: it may be repeated, or it cannot have
+    arrived; a single instance is tried twice. Calls that fail altogether are the breaker's outages, and what it does
+    not allow fails at once. Errors in the envelope come out as the domain's errors again; everything else (no answer,
+    5xx, an answer that is not ours, a token that is refused) is `UpstreamUnavailable`.
     """
 
-    def __init__(self, http: httpx.AsyncClient, service: str, token: str | None, deadline: float = 2.0) -> None:
-        self._http, self._service, self._deadline = http, service, deadline
-        self._token = token
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        service: str,
+        title: str,
+        *,
+        directory: Directory | None = None,
+        breaker: Breaker | None = None,
+        token: str | None = None,
+        deadline: float = 2.0,
+    ) -> None:
+        """`http` says how it is reached, the directory where; without one, `http` points there (`base_url`)."""
+        self._http, self._title, self._token, self._deadline = http, title, token, deadline
+        self._rotation = _Rotation(directory or StaticDirectory(str(http.base_url)), service)
+        self._breaker = breaker
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
     async def call(
@@ -60,7 +90,7 @@ class RestClient:
         """The data of one call. `about` is the kind and id that a 404 speaks of. A GET is always `repeatable`."""
         envelope = await self._call(method, path, answer, json, params, about, repeatable)
         if envelope.data is None:
-            raise UpstreamUnavailable(f"The {self._service} answered without data.")
+            raise UpstreamUnavailable(f"The {self._title} answered without data.")
         return envelope.data
 
     async def page(
@@ -70,7 +100,7 @@ class RestClient:
         answer: Any = list[item]  # type: ignore[valid-type]
         envelope = await self._call("GET", path, answer, None, params, about, repeatable=True)
         if envelope.data is None or envelope.meta is None:
-            raise UpstreamUnavailable(f"The {self._service} answered a list without its meta.")
+            raise UpstreamUnavailable(f"The {self._title} answered a list without its meta.")
         return Page(items=envelope.data, meta=envelope.meta)
 
     async def _call(
@@ -83,29 +113,57 @@ class RestClient:
         about: tuple[str, str],
         repeatable: bool,
     ) -> Envelope[T]:
-        try:
-            response = await self._try(method, path, json, params)
-        except UpstreamUnavailable as error:
-            if method not in _SAFE and not repeatable and not isinstance(error.__cause__, _NOT_SENT):
-                raise
-            response = await self._try(method, path, json, params)
+        content = None if json is None else msgspec.json.encode(json)
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        request = _Request(method, path, content, given, repeatable or method in _SAFE)
+        response = await self._guarded(request)
         envelope = self._decode(response, answer)
         if response.is_success:
             return envelope
         raise self._error(response, envelope.error, about)
 
-    async def _try(self, method: str, path: str, json: Any, params: Mapping[str, Any] | None) -> httpx.Response:
-        content = None if json is None else msgspec.json.encode(json)
-        given = {name: value for name, value in (params or {}).items() if value is not None}
+    async def _guarded(self, request: "_Request") -> httpx.Response:
+        ends_at = monotonic() + self._deadline
+        urls = await self._rotation.next()
+        if not urls:
+            raise UpstreamUnavailable(f"No instance of the {self._title} is known.")
+        if self._breaker is None:
+            return await self._fail_over(request, urls, ends_at)
+        if not self._breaker.allows():
+            raise UpstreamUnavailable(f"The {self._title} did not answer several times and is left alone for now.")
+        return await self._breaker.call(lambda: self._fail_over(request, urls, ends_at))
+
+    async def _fail_over(self, request: "_Request", urls: Sequence[str], ends_at: float) -> httpx.Response:
+        """Try these in turn. Each try but the last has half of the time that is left, so that one that hangs does not
+        take it all."""
+        *others, last = urls
+        for url in others:
+            left = ends_at - monotonic()
+            try:
+                return await self._try(url, request, left / 2 if request.repeatable else left, left / 2)
+            except UpstreamUnavailable as error:
+                if not request.repeatable and not isinstance(error.__cause__, _NOT_SENT):
+                    raise
+        left = max(0.0, ends_at - monotonic())
+        return await self._try(last, request, left, left)
+
+    async def _try(self, url: str, request: "_Request", seconds: float, connect: float) -> httpx.Response:
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(seconds):
                 response = await self._http.request(
-                    method, path, content=content, params=given, headers=self._headers(), timeout=self._deadline
+                    request.method,
+                    url.rstrip("/") + request.path,
+                    content=request.content,
+                    params=request.params,
+                    headers=self._headers(),
+                    timeout=httpx.Timeout(seconds, connect=connect, pool=connect),
                 )
-        except (httpx.HTTPError, TimeoutError, OSError) as error:
-            raise UpstreamUnavailable(f"The {self._service} does not answer ({type(error).__name__}).") from error
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
+            self._rotation.avoid(url)
+            raise UpstreamUnavailable(f"The {self._title} does not answer ({type(error).__name__}).") from error
         if response.status_code >= 500:
-            raise UpstreamUnavailable(f"The {self._service} answered {response.status_code}.")
+            self._rotation.avoid(url)
+            raise UpstreamUnavailable(f"The {self._title} answered {response.status_code}.")
         return response
 
     def _headers(self) -> dict[str, str]:
@@ -124,7 +182,7 @@ class RestClient:
         try:
             envelope: Envelope[T] = decoder.decode(response.content)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UpstreamUnavailable(f"The {self._service} answered with something else.") from error
+            raise UpstreamUnavailable(f"The {self._title} answered with something else.") from error
         return envelope
 
     def _error(self, response: httpx.Response, problem: Problem | None, about: tuple[str, str]) -> HeliographError:
@@ -134,7 +192,41 @@ class RestClient:
         if response.status_code == 404:
             return NotFound(*about)
         if response.status_code == 409:
-            return Conflict(message)
+            return Conflict(message, fields=problem.fields or () if problem else ())
         if response.status_code == 429:
             return RateLimited(message, problem.retry_after_seconds or 1 if problem else 1)
-        return UpstreamUnavailable(f"The {self._service} refused the call: {message}")
+        return UpstreamUnavailable(f"The {self._title} refused the call: {message}")
+
+
+class _Request(msgspec.Struct, frozen=True):
+    method: str
+    path: str
+    content: bytes | None
+    params: Mapping[str, Any]
+    repeatable: bool
+
+
+class _Rotation:
+    """Takes turns among the instances of a service; those that failed a moment ago come last."""
+
+    def __init__(self, directory: Directory, service: str) -> None:
+        self._directory, self._service = directory, service
+        self._turn = 0
+        self._avoided: dict[str, float] = {}
+
+    async def next(self) -> Sequence[str]:
+        """The base URLs to try, in this order; a single one twice. None if nobody is there."""
+        urls = list(await self._directory.locate(self._service))
+        if not urls:
+            return ()
+        self._turn = (self._turn + 1) % len(urls)
+        turned = urls[self._turn :] + urls[: self._turn]
+        now = monotonic()
+        turned.sort(key=lambda url: self._avoided.get(url, now) > now)
+        return (turned * 2)[: min(max(len(turned), 2), MAX_TRIES)]
+
+    def avoid(self, url: str) -> None:
+        """This one has just failed."""
+        now = monotonic()
+        self._avoided = {other: until for other, until in self._avoided.items() if until > now}
+        self._avoided[url] = now + AVOIDED

@@ -1,4 +1,4 @@
-"""Circuit breakers, one per provider and process, and the chain of providers that a channel fails over along.
+"""Circuit breakers, one per process and per whom it calls, and the chain of providers that a channel fails over along.
 
 aiobreaker counts the failures and keeps the state. What it leaves open is closed here, once: half-open lets one probe
 through instead of everybody, time is monotonic, and the error that tripped the breaker comes out as itself.
@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 from aiobreaker import CircuitBreaker, CircuitBreakerError, CircuitBreakerListener
@@ -19,6 +19,8 @@ from aiobreaker import CircuitBreaker, CircuitBreakerError, CircuitBreakerListen
 from domain.events import Attempt
 from domain.notification import Outcome
 from domain.outgoing import Answer
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +47,14 @@ class BreakerOpenError(Exception):
 class _OutageError(Exception):
     """Tells aiobreaker that an answer counts as a failure."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Any) -> None:
         self.answer = answer
-        super().__init__(answer.code)
+        super().__init__()
+
+
+def only_errors(answer: object) -> bool:
+    """For a breaker whose calls raise every outage: no answer is one."""
+    return False
 
 
 def is_outage(answer: Answer) -> bool:
@@ -64,8 +71,8 @@ def is_outage(answer: Answer) -> bool:
 class Breaker(CircuitBreakerListener):  # type: ignore[misc]  # aiobreaker has no types
     """Opens after `fail_max` outages in a row, lets one probe through after `reset_after` seconds, and so on.
 
-    `counts` says which answers are outages; an exception is always one. `on_change` is told (name, new state) and must
-    neither raise nor block.
+    `counts` says which answers are outages, and must fit the calls that are made; an exception is always one.
+    `on_change` is told (name, new state) and must neither raise nor block.
     """
 
     def __init__(
@@ -75,7 +82,7 @@ class Breaker(CircuitBreakerListener):  # type: ignore[misc]  # aiobreaker has n
         fail_max: int = 5,
         reset_after: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
-        counts: Callable[[Answer], bool] = is_outage,
+        counts: Callable[[Any], bool] = is_outage,
         on_change: Callable[[str, BreakerState], None] | None = None,
     ) -> None:
         self.name = name
@@ -109,7 +116,7 @@ class Breaker(CircuitBreakerListener):  # type: ignore[misc]  # aiobreaker has n
             return self._reopens_at - self._clock()
         return min(_PROBE_PATIENCE, self._reset_after)
 
-    async def call(self, fn: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def call(self, fn: Callable[[], Awaitable[T]]) -> T:
         """Make the call and count what comes of it. Raises `BreakerOpenError` instead of calling, and what `fn` raises.
 
         A cancelled call counts neither way.
@@ -126,20 +133,20 @@ class Breaker(CircuitBreakerListener):  # type: ignore[misc]  # aiobreaker has n
         finally:
             self._probing = False
 
-    async def _counted(self, fn: Callable[[], Awaitable[Answer]]) -> Answer:
-        async def guarded() -> Answer:
+    async def _counted(self, fn: Callable[[], Awaitable[T]]) -> T:
+        async def guarded() -> T:
             answer = await fn()
             if self.is_outage(answer):
                 raise _OutageError(answer)
             return answer
 
         try:
-            answer: Answer = await self._circuit.call_async(guarded)
+            answer: T = await self._circuit.call_async(guarded)
         except _OutageError as outage:
-            return outage.answer
+            return cast(T, outage.answer)
         except CircuitBreakerError as tripped:  # this very call tripped it
             if isinstance(tripped.__cause__, _OutageError):
-                return tripped.__cause__.answer
+                return cast(T, tripped.__cause__.answer)
             raise (tripped.__cause__ or tripped) from None
         return answer
 
@@ -149,7 +156,9 @@ class Breaker(CircuitBreakerListener):  # type: ignore[misc]  # aiobreaker has n
             return
         if new.state.name == BreakerState.OPEN:
             self._reopens_at = self._clock() + self._reset_after
-        log.warning("breaker %s: %s -> %s", self.name, old.state.name, new.state.name)
+        # To half-open and back is one more probe that failed, and nothing new.
+        level = logging.WARNING if BreakerState.CLOSED in {old.state.name, new.state.name} else logging.DEBUG
+        log.log(level, "breaker %s: %s -> %s", self.name, old.state.name, new.state.name)
         if self._on_change is not None:
             self._on_change(self.name, BreakerState(new.state.name))
 

@@ -18,6 +18,7 @@ from api.templates.repository import NewTemplate, NewVersion, TemplateRepository
 from domain.errors import FieldProblem, NotFound, TemplateError, UndefinedVariable, ValidationFailed
 from domain.markup.environment import MAX_SOURCE
 from domain.notification import Channel
+from domain.offloop import OffLoop
 from domain.template import Renderer, Template, TemplateLocale, TemplateVersion, problems
 
 MAX_LOCALES = 100
@@ -93,14 +94,15 @@ def templates_app(
         metrics=metrics,
     )
     answers = Answers()
-    _add_templates(app, repository, answers)
-    _add_versions(app, repository, answers)
-    _add_rendering(app, repository, answers)
+    off_loop = OffLoop("templates")
+    _add_templates(app, repository, answers, off_loop)
+    _add_versions(app, repository, answers, off_loop)
+    _add_rendering(app, repository, answers, off_loop)
     answers.install(app)
     return app
 
 
-def _add_templates(app: FastAPI, repository: TemplateRepository, answers: Answers) -> None:
+def _add_templates(app: FastAPI, repository: TemplateRepository, answers: Answers, off_loop: OffLoop) -> None:
     tag, made = "templates", answers.of(Template, "The template.", 409, status=201)
 
     @app.post("/v1/templates", tags=[tag], status_code=201, responses=made)
@@ -108,7 +110,9 @@ def _add_templates(app: FastAPI, repository: TemplateRepository, answers: Answer
         """Add a template. Mistakes in its Liquid are told by part, line and column."""
         if body.publish and body.version is None:
             raise ValidationFailed.of("publish", "nothing_to_publish", "needs a version to publish")
-        version = None if body.version is None else _new_version(body.version, body.default_locale, ("version",))
+        version = None
+        if (first := body.version) is not None:
+            version = await off_loop.run(lambda: _new_version(first, body.default_locale, ("version",)))
         new = NewTemplate(
             key=body.key,
             name=body.name or body.key,
@@ -136,7 +140,7 @@ def _add_templates(app: FastAPI, repository: TemplateRepository, answers: Answer
         return respond(Deleted(id=key), "Template deleted.")
 
 
-def _add_versions(app: FastAPI, repository: TemplateRepository, answers: Answers) -> None:
+def _add_versions(app: FastAPI, repository: TemplateRepository, answers: Answers, off_loop: OffLoop) -> None:
     tag, one = "versions", "/v1/templates/{key}/versions/{version}"
     made = answers.of(TemplateVersion, "The version.", 404, status=201)
 
@@ -144,7 +148,7 @@ def _add_versions(app: FastAPI, repository: TemplateRepository, answers: Answers
     async def create_version(key: Segment, body: VersionBody) -> Response:
         """Write the next version. It is not sent before it is published."""
         template = await repository.get(key)
-        version = _new_version(body, template.default_locale, ())
+        version = await off_loop.run(lambda: _new_version(body, template.default_locale, ()))
         return respond(await repository.add_version(key, version), "Version created.", status=201)
 
     versions = answers.of(list[TemplateVersion], "All versions, the newest first.", 404)
@@ -166,7 +170,7 @@ def _add_versions(app: FastAPI, repository: TemplateRepository, answers: Answers
         return respond(await repository.publish(key, version), "Version published.")
 
 
-def _add_rendering(app: FastAPI, repository: TemplateRepository, answers: Answers) -> None:
+def _add_rendering(app: FastAPI, repository: TemplateRepository, answers: Answers, off_loop: OffLoop) -> None:
     tag, renderer = "rendering", Renderer(cache_size=256)
 
     @app.get("/v1/templates/{key}/resolve", tags=[tag], responses=answers.of(ResolvedTemplate, "The body.", 404))
@@ -184,7 +188,7 @@ def _add_rendering(app: FastAPI, repository: TemplateRepository, answers: Answer
     async def render(key: Segment, body: RenderBody) -> Response:
         """Render a version without sending it."""
         found = await _find(repository, key, body.version)
-        return respond(_rendered(renderer, found, body))
+        return respond(await off_loop.run(lambda: _rendered(renderer, found, body)))
 
 
 async def _find(repository: TemplateRepository, key: str, version: int | None) -> TemplateVersion:

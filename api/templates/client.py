@@ -1,60 +1,101 @@
 """The Template Service as the others see it: over HTTP, or over ASGITransport in one process."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from operator import attrgetter
 from typing import Any
 
 import httpx
 
-from api.client_cache import ClientCache
+from api.client_cache import ClientCache, Memory, SharedCache
+from api.discovery import Directory
 from api.records import Deleted, Page, RenderedTemplate
-from api.rest import RestClient, segment
+from api.rest import Breaker, RestClient, segment
+from domain.changes import Changed, Kind
+from domain.errors import NotFound
 from domain.notification import Channel
+from domain.ports import Cache, Known
 from domain.template import Template, TemplateLocale, TemplateVersion
 
+SERVICE = "templates"
+"""The Template Service's name in the directory."""
 _FOR_EVER = float("inf")
 
 
 class TemplatesClient:
     """`domain.ports.Templates`, and what the gateway offers of the Template Service.
 
-    Published versions never change and are remembered for good, the `cache_size` last used ones; what is published now
-    is fresh for `ttl` seconds and served for `stale` seconds while the service is away. What is changed through this
-    client is seen by it at once. Errors: `ValidationFailed`, `NotFound`, `Conflict`, `UpstreamUnavailable`.
+    Published versions never change and are remembered for good, the `cache_size` last used ones, and for a day in the
+    shared cache. What is published now is fresh for `ttl` seconds in this process and for `shared_ttl` in the shared
+    cache. While the service is away it stands in: for `stale` seconds from here, for a day from the shared cache. What
+    is changed through this client is seen by it at once, other changes when `heed` is told. Errors: `ValidationFailed`,
+    `NotFound`, `Conflict`, `UpstreamUnavailable`.
     """
 
     def __init__(
         self,
         http: httpx.AsyncClient,
         *,
+        directory: Directory | None = None,
+        cache: Cache | None = None,
+        breaker: Breaker | None = None,
         service_token: str | None = None,
-        ttl: float = 2.0,
+        ttl: float = 10.0,
+        shared_ttl: float = 30.0,
         stale: float = 3_600.0,
         cache_size: int = 1_000,
         deadline: float = 2.0,
     ) -> None:
-        self._rest = RestClient(http, "Template Service", service_token, deadline)
-        self._templates: ClientCache[str, Template] = ClientCache(size=cache_size, ttl=ttl, stale=stale)
-        self._frozen: ClientCache[tuple[str, int], TemplateVersion] = ClientCache(
-            size=cache_size, ttl=_FOR_EVER, stale=0
+        """Without a directory the service is where `http` points to."""
+        self._rest = RestClient(
+            http,
+            SERVICE,
+            "Template Service",
+            directory=directory,
+            breaker=breaker,
+            token=service_token,
+            deadline=deadline,
         )
-        self._drafts: ClientCache[tuple[str, int], TemplateVersion] = ClientCache(size=cache_size, ttl=ttl, stale=stale)
+        self._templates: Memory[Template] = Memory(
+            ClientCache(size=cache_size, ttl=ttl, stale=stale),
+            SharedCache(cache, Kind.TEMPLATE, Template, ttl=shared_ttl),
+        )
+        self._versions: Memory[TemplateVersion] = Memory(
+            ClientCache(size=cache_size, ttl=ttl, stale=stale),
+            SharedCache(cache, Kind.TEMPLATE, TemplateVersion, ttl=_FOR_EVER),
+            lasts=attrgetter("published"),
+        )
 
-    async def published(self, key: str) -> Template:
-        """The template as it is published now; `published` is None while nothing is."""
-        return await self._templates.get(key, lambda: self.get(key))
+    async def published(self, key: str) -> Known[Template]:
+        """The template as it is published now; its `published` is None while nothing is."""
+        found = await self._templates.get(key, self._ask_template)
+        if found is None:
+            raise NotFound("template", key)
+        return found
 
     async def version(self, key: str, version: int) -> TemplateVersion:
         """One version, published or not, of a deleted template too."""
-        found = self._frozen.fresh((key, version))
-        if found is not None:
-            return found
-        return await self._drafts.get((key, version), lambda: self._version(key, version))
+        name = _name(key, version)
+        found = await self._versions.get(name, self._ask_version)
+        if found is None:
+            raise NotFound("template version", name)
+        return found.value
+
+    def heed(self, changed: Changed | None) -> None:
+        """Forget at once what has changed; for `api.changes.Changes`. None: ask again for everything."""
+        if changed is None:
+            self._templates.doubt()
+            self._versions.doubt()
+        elif changed.kind is Kind.TEMPLATE:
+            for key in changed.names:
+                self._forget(key)
 
     async def get(self, key: str) -> Template:
         """One template with its published version, as it is now."""
+        since = self._versions.generation
         template = await self._rest.call("GET", _path(key), Template, about=("template", key))
         if template.published is not None:
-            self._frozen.keep((key, template.published.version), template.published)
+            await self._versions.learn({_name(key, template.published.version): template.published}, since)
         return template
 
     async def list(self, *, page: int = 1, limit: int = 20) -> Page[Template]:
@@ -92,7 +133,7 @@ class TemplatesClient:
         try:
             return await self._rest.call("POST", "/v1/templates", Template, json=body)
         finally:
-            self._templates.drop(key)
+            self._forget(key)
 
     async def create_version(
         self, key: str, locales: Sequence[TemplateLocale], *, note: str | None = None
@@ -105,20 +146,19 @@ class TemplatesClient:
 
     async def publish(self, key: str, version: int) -> Template:
         """Send this version from now on; an older one rolls back. May be called twice."""
-        about = ("template version", f"{key}@{version}")
+        about = ("template version", _name(key, version))
         try:
             path = f"{_path(key)}/versions/{version}/publish"
             return await self._rest.call("POST", path, Template, about=about, repeatable=True)
         finally:
-            self._templates.drop(key)
-            self._drafts.drop((key, version))
+            self._forget(key)
 
     async def delete(self, key: str) -> None:
         """Remove a template. Its versions stay for what was accepted with them."""
         try:
             await self._rest.call("DELETE", _path(key), Deleted, about=("template", key))
         finally:
-            self._templates.drop(key)
+            self._forget(key)
 
     async def render(
         self,
@@ -135,12 +175,28 @@ class TemplatesClient:
         path, about = f"{_path(key)}/render", ("template", key)
         return await self._rest.call("POST", path, RenderedTemplate, json=given, about=about, repeatable=True)
 
-    async def _version(self, key: str, version: int) -> TemplateVersion:
-        about = ("template version", f"{key}@{version}")
-        found = await self._rest.call("GET", f"{_path(key)}/versions/{version}", TemplateVersion, about=about)
-        if found.published:
-            self._frozen.keep((key, version), found)
+    async def _ask_template(self, keys: Sequence[str]) -> Mapping[str, Template]:
+        found = {}
+        for key in keys:
+            with suppress(NotFound):
+                found[key] = await self.get(key)
         return found
+
+    async def _ask_version(self, names: Sequence[str]) -> Mapping[str, TemplateVersion]:
+        found = {}
+        for name in names:
+            key, _, version = name.rpartition("@")
+            with suppress(NotFound):
+                found[name] = await self._rest.call("GET", f"{_path(key)}/versions/{version}", TemplateVersion)
+        return found
+
+    def _forget(self, key: str) -> None:
+        self._templates.drop(key)
+        self._versions.doubt()  # a version that was not published may be now
+
+
+def _name(key: str, version: int) -> str:
+    return f"{key}@{version}"
 
 
 def _path(key: str) -> str:

@@ -1,14 +1,17 @@
 """Templates and their versions in their database."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from api.changes import Tell, tell_nobody
 from api.database import Database, IntegrityError, Tx, among, listed, parse_time
 from api.templates.tables import TemplateRow, VersionRow
+from domain.changes import Kind
+from domain.concurrency import shielded
 from domain.errors import Conflict, NotFound
 from domain.ids import TEMPLATE, new_id
 from domain.template import Template, TemplateLocale, TemplateVersion
@@ -37,11 +40,12 @@ class NewTemplate(msgspec.Struct, frozen=True, kw_only=True):
 class TemplateRepository:
     """The `templates` database. Everything raises `DatabaseUnavailable` when it is away.
 
-    A deleted template keeps its versions: what was accepted with one of them is still to be sent.
+    A deleted template keeps its versions: what was accepted with one of them is still to be sent. `tell` hears of each
+    template whose published version may have changed, after the commit and before the caller has its answer.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, database: Database, tell: Tell = tell_nobody) -> None:
+        self._db, self._tell = database, tell
 
     async def ping(self) -> None:
         """Raises unless the database answers."""
@@ -58,7 +62,7 @@ class TemplateRepository:
                     await self._publish(tx, new.key, number)
 
         try:
-            await self._db.unit(work)
+            await self._change(new.key, work)
         except IntegrityError as error:
             raise Conflict(f"There is a template {new.key!r} already.") from error
         return await self.get(new.key)
@@ -86,7 +90,7 @@ class TemplateRepository:
             if not await found.update(deleted_at=now, published_version=None, updated_at=now):
                 raise NotFound("template", key)
 
-        await self._db.unit(work)
+        await self._change(key, work)
 
     async def versions(self, key: str) -> list[TemplateVersion]:
         """All versions of a template that is there, the newest first. Raises `NotFound`."""
@@ -108,8 +112,17 @@ class TemplateRepository:
 
     async def publish(self, key: str, number: int) -> Template:
         """Make this the version that is sent; an older one rolls back. May be called twice. Raises `NotFound`."""
-        await self._db.unit(lambda tx: self._publish(tx, key, number))
+        await self._change(key, lambda tx: self._publish(tx, key, number))
         return await self.get(key)
+
+    async def _change(self, key: str, work: Callable[[Tx], Awaitable[None]]) -> None:
+        """A unit of work that is told of, even when its caller is gone by then."""
+
+        async def change() -> None:
+            await self._db.unit(work)
+            await self._tell(Kind.TEMPLATE, [key])
+
+        await shielded(change())
 
     async def _make(self, tx: Tx, new: NewTemplate) -> None:
         now = self._db.db_time(datetime.now(UTC))

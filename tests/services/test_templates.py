@@ -12,6 +12,7 @@ from api.templates.client import TemplatesClient
 from api.templates.repository import TemplateRepository
 from domain.errors import Conflict, NotFound, UpstreamUnavailable, ValidationFailed
 from domain.notification import Channel
+from domain.ports import Known
 from domain.template import TemplateLocale
 from tests.services.rest_clients import Wire, raw
 
@@ -47,7 +48,7 @@ async def test_a_template_is_kept_as_given(templates: TemplatesClient) -> None:
     assert made.published.locales == (EN, PT)
     assert (made.published.note, made.published.published) == ("first", True)
     assert await templates.get("welcome") == made
-    assert await templates.published("welcome") == made
+    assert await templates.published("welcome") == Known(made)
 
 
 async def test_every_part_of_a_body_is_kept(templates: TemplatesClient) -> None:
@@ -68,7 +69,7 @@ async def test_every_part_of_a_body_is_kept(templates: TemplatesClient) -> None:
 async def test_a_template_can_start_without_a_version(templates: TemplatesClient) -> None:
     made = await templates.create("later")
     assert (made.name, made.published_version, made.published) == ("later", None, None)
-    assert (await templates.published("later")).published is None
+    assert (await templates.published("later")).value.published is None
 
 
 async def test_a_key_is_taken_once(templates: TemplatesClient) -> None:
@@ -81,12 +82,12 @@ async def test_versions_count_up_and_wait_to_be_published(templates: TemplatesCl
     await templates.create("welcome", locales=[EN], publish=True)
     second = await templates.create_version("welcome", [EN, PT], note="now in Portuguese")
     assert (second.version, second.published) == (2, False)
-    assert (await templates.published("welcome")).published_version == 1
+    assert (await templates.published("welcome")).value.published_version == 1
     published = await templates.publish("welcome", 2)
     assert published.published_version == 2
     assert published.published is not None
     assert published.published.locales == (EN, PT)
-    assert (await templates.published("welcome")).published_version == 2
+    assert (await templates.published("welcome")).value.published_version == 2
     assert [version.version for version in await templates.versions("welcome")] == [2, 1]
 
 
@@ -283,7 +284,7 @@ async def test_published_versions_are_remembered_for_good(wire: Wire, templates:
     wire.calls.clear()
     wire.away = True
     assert (await templates.version("welcome", 1)).locales == (EN,)
-    assert (await templates.published("welcome")).published_version == 1
+    assert (await templates.published("welcome")).value.published_version == 1
     assert wire.calls == []
 
 
@@ -301,22 +302,24 @@ async def test_one_who_gives_up_does_not_spoil_it_for_the_others(others: Templat
     second = asyncio.create_task(others.published("welcome"))
     await asyncio.sleep(0)
     first.cancel()
-    assert (await second).key == "welcome"
+    assert (await second).value.key == "welcome"
 
 
 async def test_what_others_publish_is_seen_after_a_moment(templates: TemplatesClient, others: TemplatesClient) -> None:
     await templates.create("welcome", locales=[EN], publish=True)
-    assert (await others.published("welcome")).published_version == 1
+    assert (await others.published("welcome")).value.published_version == 1
     await templates.create_version("welcome", [PT, EN])
     await templates.publish("welcome", 2)
-    assert (await others.published("welcome")).published_version == 2
+    assert (await others.published("welcome")).value.published_version == 2
 
 
 async def test_what_is_published_is_served_while_the_service_is_away(wire: Wire, others: TemplatesClient) -> None:
     await others.create("welcome", locales=[EN], publish=True)
     await others.published("welcome")
+    assert not (await others.published("welcome")).stale
     wire.away = True
-    assert (await others.published("welcome")).published_version == 1
+    found = await others.published("welcome")
+    assert (found.value.published_version, found.stale) == (1, True)
     with pytest.raises(UpstreamUnavailable):
         await others.published("never-seen")
 
