@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.health import Check, health_routes
 from domain.errors import (
+    Conflict,
     FieldProblem,
     HeliographError,
     NotFound,
@@ -71,7 +72,7 @@ class PageMeta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What went wrong. `fields` names each wrong field of the input, `id` what was not found."""
+    """What went wrong. `fields` names each field of the input that is wrong or clashes, `id` what was not found."""
 
     code: str
     message: str
@@ -114,7 +115,7 @@ def fail(error: HeliographError) -> Response:
     problem = Problem(
         code=error.code,
         message=error.message,
-        fields=error.fields if isinstance(error, ValidationFailed) else None,
+        fields=error.fields or None if isinstance(error, ValidationFailed | Conflict) else None,
         id=error.id if isinstance(error, NotFound) else None,
         retry_after_seconds=error.retry_after_seconds if isinstance(error, RateLimited) else None,
     )

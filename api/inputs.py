@@ -1,14 +1,12 @@
 """Kinds of input that several services take, checked the same way everywhere."""
 
-import re
 from typing import Annotated
 
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from domain.template import canonical_locale, locale_problem
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from domain.text import storable
 
 
 class Input(BaseModel):
@@ -18,8 +16,7 @@ class Input(BaseModel):
 
 
 def _storable(text: str) -> str:
-    # PostgreSQL's text cannot hold NUL, nothing can encode half a surrogate pair, and no mail header may have either.
-    if "\0" in text or (not text.isascii() and _SURROGATE.search(text)):
+    if not storable(text):
         raise ValueError("must not contain the character NUL or a lone surrogate")
     return text
 

@@ -1,27 +1,33 @@
 """The User Service, through its client and over raw HTTP, on both engines."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from api.database import Databases
-from api.users.app import users_app
 from api.users.client import UsersClient
-from api.users.repository import MAX_DEVICES, UserRepository
+from api.users.inputs import Email, TimeZone
+from api.users.repository import NewUser
+from domain.changes import Kind
 from domain.errors import Conflict, NotFound, UpstreamUnavailable, ValidationFailed
-from tests.services.rest_clients import Wire, raw
-
-TOKEN = "service-token"
-ENVELOPE = {"success", "data", "error", "message", "meta"}
+from tests.services.rest_clients import Wire
+from tests.services.user_service import TOKEN, UserService, user_service
 
 
 @pytest.fixture
-async def wire(database_url: str) -> AsyncIterator[Wire]:
-    databases = await Databases.open({"users": database_url})
-    await databases.migrate()
-    yield Wire(users_app(UserRepository(databases["users"]), service_token=TOKEN))
-    await databases.close()
+async def service(database_url: str) -> AsyncIterator[UserService]:
+    async with user_service(database_url) as running:
+        yield running
+
+
+@pytest.fixture
+async def wire(service: UserService) -> Wire:
+    return service.wire
 
 
 @pytest.fixture
@@ -60,6 +66,44 @@ async def test_an_address_is_one_users_in_any_case(users: UsersClient) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "field", "about"),
+    [
+        ({"id": "customer-17"}, "id", "id"),
+        ({"id": "customer-17", "email": "bob@example.com"}, "id", "id"),
+        ({"email": "Ann@example.com"}, "email", "address"),
+        ({"id": "customer-18", "email": "ann@example.com"}, "email", "address"),
+        ({"id": "users_pkey", "email": "users_pkey@example.com"}, "email", "address"),
+    ],
+)
+async def test_what_clashes_is_named(service: UserService, given: dict[str, str], field: str, about: str) -> None:
+    await service.user(id="customer-17", email="ann@example.com")
+    await service.user(email="users_pkey@example.com")
+    status, answer = await service.call("POST", "/v1/users", given)
+    assert (status, answer["error"]["code"]) == (409, "CONFLICT")
+    assert answer["message"] == f"{field}: There is a user with this {about} already."
+    assert [(problem["path"], problem["code"]) for problem in answer["error"]["fields"]] == [([field], "taken")]
+    assert service.told == []
+
+
+async def test_an_address_that_clashes_is_named_when_it_changes(service: UserService) -> None:
+    await service.user(email="ann@example.com")
+    bob = await service.user()
+    assert await service.problems("PATCH", f"/v1/users/{bob}", {"email": "ANN@example.com"}) == (
+        409,
+        [("email", "taken")],
+    )
+    assert service.told == []
+
+
+async def test_of_many_who_want_an_address_one_gets_it(service: UserService) -> None:
+    new = [NewUser(id=f"customer-{number}", email="ann@example.com") for number in range(8)]
+    made = await asyncio.gather(*map(service.repository.create, new), return_exceptions=True)
+    refused = [answer for answer in made if isinstance(answer, Conflict)]
+    assert len(refused) == len(new) - 1
+    assert {problem.path for error in refused for problem in error.fields} == {("email",)}
+
+
+@pytest.mark.parametrize(
     ("given", "field"),
     [
         ({"email": "nobody"}, "email"),
@@ -68,6 +112,7 @@ async def test_an_address_is_one_users_in_any_case(users: UsersClient) -> None:
         ({"locale": "klingonisch"}, "locale"),
         ({"time_zone": "Mars/Olympus"}, "time_zone"),
         ({"time_zone": "../etc/passwd"}, "time_zone"),
+        ({"email": f"{'ß' * 60}@{'ß' * 60}.{'ß' * 60}.{'ß' * 60}.com"}, "email"),
         ({"name": "x" * 201}, "name"),
         ({"name": "nul\0"}, "name"),
         ({"id": "a b"}, "id"),
@@ -115,97 +160,109 @@ async def test_who_is_not_there_is_not_found(users: UsersClient, id_: str) -> No
         await users.update(id_, {"name": "x"})
 
 
-async def test_lists_are_pages(users: UsersClient) -> None:
-    made = [await users.create(email=f"u{number}@example.com") for number in range(5)]
-    first, last = await users.list(limit=2), await users.list(page=3, limit=2)
-    assert [user.id for user in first.items] == [user.id for user in made[:2]]
-    assert [user.id for user in last.items] == [made[4].id]
-    assert (first.meta.total, first.meta.total_pages, first.meta.has_next, first.meta.has_previous) == (
-        5,
-        3,
-        True,
-        False,
-    )
-    assert (last.meta.has_next, last.meta.has_previous) == (False, True)
+async def test_changes_are_told_once_they_are_committed(service: UserService) -> None:
+    ann = (await service.data("POST", "/v1/users", {}))["id"]
+    assert service.told == [(Kind.USER, {ann})]
+    await service.data("PATCH", f"/v1/users/{ann}", {"name": "Ann"})
+    assert service.told == [(Kind.USER, {ann})] * 2
+    for path in (f"/v1/users/{ann}", "/v1/users", f"/v1/users/{ann}/devices", f"/v1/users/{ann}/permissions"):
+        await service.data("GET", path)
+    assert (await service.call("PATCH", "/v1/users/usr_none", {"name": "x"}))[0] == 404
+    assert len(service.told) == 2
 
 
-async def test_an_address_finds_its_user(users: UsersClient) -> None:
-    ann = await users.create(email="ann@example.com")
-    await users.create(email="bob@example.com")
-    page = await users.list(email="Ann@example.com")
-    assert [user.id for user in page.items] == [ann.id]
-    assert (await users.list(email="nobody@example.com")).items == []
+async def test_a_caller_who_leaves_does_not_keep_a_change_secret(
+    service: UserService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = await service.user()
+    unit, committed = service.database.unit, asyncio.Event()
+
+    async def slow(work: Any) -> Any:
+        result = await unit(work)
+        committed.set()
+        return result
+
+    monkeypatch.setattr(service.database, "unit", slow)
+    caller = asyncio.create_task(service.repository.update(ann, {"name": "Ann"}))
+    await asyncio.sleep(0)  # it has begun
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    async with asyncio.timeout(10):
+        await committed.wait()
+    assert (await service.repository.get(ann)).name == "Ann"
+    assert service.told == [(Kind.USER, {ann})]
 
 
-# ------------------------------------------------------------------------------------------------------- devices
+# ---------------------------------------------------------------------------------------------------- time zones
 
 
-async def test_a_device_can_be_reached_until_it_is_removed(users: UsersClient) -> None:
-    ann = await users.create()
-    device = await users.register_device(ann.id, platform="IOS", token="secret-token-0001")
-    assert (device.user_id, device.platform, device.valid) == (ann.id, "IOS", True)
-    assert "secret-token" not in device.token_hint
-    recipient = (await users.lookup([ann.id]))[ann.id]
-    assert [(known.id, known.token, known.platform) for known in recipient.devices] == [
-        (device.id, "secret-token-0001", "IOS")
-    ]
-    assert (await users.get(ann.id)).devices == (device,)
-    await users.remove_device(device.id)
-    assert (await users.lookup([ann.id]))[ann.id].devices == ()
-    with pytest.raises(NotFound):
-        await users.remove_device(device.id)
+ZONES = available_timezones() - {"localtime"}
 
 
-async def test_registering_again_refreshes_the_device(users: UsersClient) -> None:
-    ann = await users.create()
-    first = await users.register_device(ann.id, platform="WEB", token="token-0001")
-    again = await users.register_device(ann.id, platform="ANDROID", token="token-0001")
-    assert again.id == first.id
-    assert again.platform == "ANDROID"
-    assert again.last_seen_at > first.last_seen_at
-    assert again.created_at == first.created_at
+def accepted(kind: Any, value: str) -> bool:
+    try:
+        return bool(TypeAdapter(kind).validate_python(value) == value)
+    except ValidationError:
+        return False
 
 
-async def test_a_token_moves_to_who_registered_it_last(users: UsersClient) -> None:
-    ann, bob = await users.create(), await users.create()
-    await users.register_device(ann.id, platform="WEB", token="token-0001")
-    await users.register_device(bob.id, platform="WEB", token="token-0001")
-    assert (await users.get(ann.id)).devices == ()
-    assert len((await users.get(bob.id)).devices) == 1
+def test_every_time_zone_is_one_but_the_machines_own() -> None:
+    assert [name for name in ZONES if not accepted(TimeZone, name)] == []
 
 
-async def test_too_many_devices_push_out_the_one_not_seen_for_longest(users: UsersClient) -> None:
-    ann = await users.create()
-    made = [
-        await users.register_device(ann.id, platform="WEB", token=f"token-{number:04}")
-        for number in range(MAX_DEVICES + 1)
-    ]
-    kept = {device.id for device in (await users.get(ann.id)).devices}
-    assert kept == {device.id for device in made[1:]}
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", " ", ".", "..", "/", "Europe", "Europe/", "/Europe/Berlin", "Europe//Berlin", "Europe/Berlin/"),
+        *("Europe/../Europe/Berlin", "../Europe/Berlin", "./Europe/Berlin", "Europe/./Berlin", "Europe\\Berlin"),
+        *("/etc/localtime", "/usr/share/zoneinfo/Europe/Berlin", "localtime", "posixrules", "posix/Europe/Berlin"),
+        *(
+            "right/Europe/Berlin",
+            "zone.tab",
+            "tzdata.zi",
+            "Europe/Berlin\n",
+            "Europe/Berl\0in",
+            "UTC+2",
+            "Mars/Olympus",
+        ),
+        *("E" * 5_000, "Europe/" * 9, "\ud800", "Ünited/Kingdom"),
+    ],
+)
+def test_what_only_looks_like_a_time_zone_is_none(name: str) -> None:
+    assert not accepted(TimeZone, name)
 
 
-@pytest.mark.parametrize(("platform", "token", "field"), [("FAX", "token-0001", "platform"), ("WEB", "short", "token")])
-async def test_a_device_is_checked(users: UsersClient, platform: str, token: str, field: str) -> None:
-    ann = await users.create()
-    with pytest.raises(ValidationFailed) as caught:
-        await users.register_device(ann.id, platform=platform, token=token)
-    assert caught.value.fields[0].path == (field,)
+@given(st.text("./\\-_+ELoat\0") | st.text())
+def test_no_text_at_all_upsets_the_check_of_time_zones(name: str) -> None:
+    assert accepted(TimeZone, name) == (name in ZONES)
 
 
-async def test_a_device_needs_a_user(users: UsersClient) -> None:
-    with pytest.raises(NotFound):
-        await users.register_device("usr_none", platform="WEB", token="token-0001")
-
-
-async def test_somebody_elses_device_cannot_be_removed_through_a_user(wire: Wire, users: UsersClient) -> None:
-    ann, bob = await users.create(), await users.create()
-    device = await users.register_device(ann.id, platform="WEB", token="token-0001")
-    path = f"/v1/users/{bob.id}/devices/{device.id}"
-    assert (await raw(wire, "DELETE", path, Authorization=f"Bearer {TOKEN}"))[0] == 404
-    assert (await users.device(device.id)).user_id == ann.id
+@given(st.text(st.sampled_from("ßİŉa"), min_size=1, max_size=64), st.lists(st.text("ßİa", min_size=1, max_size=60)))
+def test_an_address_that_is_taken_fits_its_column_in_any_case(local: str, labels: list[str]) -> None:
+    address = f"{local}@{'.'.join([*labels, 'com'])}"
+    if accepted(Email, address):
+        assert len(address.casefold()) <= 254
 
 
 # -------------------------------------------------------------------------------------------------------- lookup
+
+
+async def test_a_lookup_is_two_statements_however_many_are_looked_up(
+    service: UserService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [await service.user(email=f"u{number}@example.com") for number in range(10)]
+    await service.device(ids[0], "token-0001")
+    query, statements = service.database.query, []
+
+    async def counted(sql: str, params: Sequence[Any] = ()) -> Any:
+        statements.append(sql)
+        return await query(sql, params)
+
+    monkeypatch.setattr(service.database, "query", counted)
+    found = await service.repository.lookup([*ids, "usr_none"])
+    assert {recipient.user_id for recipient in found} == set(ids)
+    assert len(statements) == 2
 
 
 async def test_a_thousand_are_looked_up_in_one_call(wire: Wire, users: UsersClient) -> None:
@@ -214,7 +271,7 @@ async def test_a_thousand_are_looked_up_in_one_call(wire: Wire, users: UsersClie
     wire.calls.clear()
     found = await users.lookup(ids)
     assert set(found) == {user.id for user in made}
-    assert all(recipient.user_id == key for key, recipient in found.items())
+    assert all(known.value.user_id == key for key, known in found.items())
     assert wire.calls == [("POST", "/v1/users/lookup")]
 
 
@@ -246,7 +303,7 @@ async def test_own_changes_are_seen_at_once(users: UsersClient) -> None:
     ann = await users.create(name="Ann")
     await users.lookup([ann.id])
     await users.update(ann.id, {"name": "Anna"})
-    assert (await users.lookup([ann.id]))[ann.id].name == "Anna"
+    assert (await users.lookup([ann.id]))[ann.id].value.name == "Anna"
     await users.delete(ann.id)
     assert await users.lookup([ann.id]) == {}
 
@@ -257,13 +314,13 @@ async def test_what_is_remembered_is_served_while_the_service_is_away(wire: Wire
         ann = await users.create(name="Ann")
         await users.lookup([ann.id])
         wire.away = True
-        assert (await users.lookup([ann.id]))[ann.id].name == "Ann"
+        assert (await users.lookup([ann.id]))[ann.id].value.name == "Ann"
         with pytest.raises(UpstreamUnavailable):
             await users.lookup([ann.id, "usr_other"])
         with pytest.raises(UpstreamUnavailable):
             await users.get(ann.id)
         wire.away = False
-        assert (await users.lookup([ann.id]))[ann.id].name == "Ann"
+        assert (await users.lookup([ann.id]))[ann.id].value.name == "Ann"
 
 
 async def test_nothing_old_is_served_past_its_time(wire: Wire) -> None:
