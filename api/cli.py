@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api import cli_keys
 from domain.errors import ConfigurationError, HeliographError
 
 app = typer.Typer(
@@ -19,6 +20,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+app.add_typer(cli_keys.app)
 
 
 class Service(StrEnum):

@@ -2,29 +2,33 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any, cast
 
 import orjson
 from graphql import GraphQLError
-from starlette.websockets import WebSocketState
+from starlette.websockets import WebSocketDisconnect, WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import WebSocketDisconnected
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.schema.schema import StreamResult
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     ConnectionInitMessage,
     Message,
     SubscribeMessage,
 )
+from strawberry.types.execution import ExecutionResult, PreExecutionError
 
 from api.gateway.guard import LIMIT_EXCEEDED
 from api.gateway.schema.context import Context
-from domain.errors import Unauthenticated, Unavailable
+from api.gateway.sockets import Sockets
+from domain.errors import ErrorCode, Unauthenticated, Unavailable
 
 log = logging.getLogger(__name__)
 
 MAX_CHARACTERS = 64 * 1024
-UNAUTHORIZED, INVALID_MESSAGE, TRY_AGAIN_LATER = 4401, 4400, 1013
+UNAUTHORIZED, FORBIDDEN, TRY_AGAIN_LATER = 4401, 4403, 1013
 
 
 class Pace:
@@ -52,12 +56,41 @@ class Adapter(ASGIWebSocketAdapter):
             raise WebSocketDisconnected
         await super().send_json(message)
 
+    async def close(self, code: int, reason: str) -> None:
+        """May be called twice, and on a socket that has gone."""
+        if self.ws.application_state is WebSocketState.CONNECTED:
+            with suppress(WebSocketDisconnect):
+                await super().close(code, reason)
+
 
 class Handler(BaseGraphQLTransportWSHandler[Context, None]):
-    """One socket. A bad document harms only its own operation; a bad message closes the socket, as it should."""
+    """One socket. A bad document harms only its own operation; a bad message closes the socket, as it should.
+
+    It lives as long as its credential: `sockets` shuts it out when that expires or is revoked.
+    """
+
+    def __init__(self, *, sockets: Sockets, **given: Any) -> None:
+        super().__init__(**given)
+        self._sockets = sockets
+        self._shut_out = False
+
+    async def shut_out(self, reason: str) -> None:
+        """Take no more from it, cancel what is under way, and close it with 4403."""
+        self._shut_out = True
+        for operation in list(self.operations):
+            await self.cleanup_operation(operation)
+        await self.websocket.close(FORBIDDEN, reason)
+
+    async def shutdown(self) -> None:
+        """The end, whoever brought it about."""
+        if self.context.caller is not None:
+            self._sockets.remove(self, self.context.caller)
+        await super().shutdown()
 
     async def handle_message(self, message: Message) -> None:
         """Anything that is no message of the protocol closes the socket with 4400."""
+        if self._shut_out:
+            return
         problem = _problem_of(message)
         if problem is None:
             await super().handle_message(message)
@@ -68,8 +101,11 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
         """4401 without credentials, 4403 with bad ones, 1013 when nobody can tell."""
         if message.get("payload") is None:
             message = {"type": "connection_init", "payload": {}}
+        acknowledged = self.connection_acknowledged
         try:
             await super().handle_connection_init(message)
+            if self.connection_acknowledged and not acknowledged:
+                self._sockets.add(self, self.context.principal)
         except Unauthenticated:
             await self.websocket.close(UNAUTHORIZED, "Unauthorized")
         except Unavailable as error:
@@ -84,6 +120,11 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
         text = f"The document is longer than {MAX_CHARACTERS:,} characters."
         error = GraphQLError(text, extensions={"code": LIMIT_EXCEEDED})
         await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
+
+    async def _send_result_stream(self, operation: Operation[Context, None], result_source: StreamResult) -> None:
+        """One operation too many is answered by an `error`: it never began."""
+        async with aclosing(_with_refusal(result_source)) as results:
+            await super()._send_result_stream(operation, results)
 
     async def handle_task_exception(self, error: Exception) -> None:
         """A client that leaves in the middle is nothing to speak of."""
@@ -110,6 +151,19 @@ def credentials_of(params: Mapping[str, Any] | None, headers: Mapping[str, str])
 def decoded(text: str | bytes) -> object:
     """JSON; raises a `json.JSONDecodeError` for anything else."""
     return cast(object, orjson.loads(text))
+
+
+async def _with_refusal(results: StreamResult) -> StreamResult:
+    async for result in results:
+        if isinstance(result, ExecutionResult) and result.data is None and _is_refusal(result.errors):
+            result = PreExecutionError(data=None, errors=result.errors)
+        yield result
+
+
+def _is_refusal(errors: Sequence[GraphQLError] | None) -> bool:
+    return errors is not None and any(
+        (error.extensions or {}).get("code") == ErrorCode.RATE_LIMITED for error in errors
+    )
 
 
 def _problem_of(message: object) -> str | None:

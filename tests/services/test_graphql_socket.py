@@ -2,66 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from api.gateway import cursor, graphql_view
 from api.server import Server
 from domain.notification import Status
 from tests.services.gateway_fakes import KEY, READER, Gateway, running_gateway
+from tests.services.socket_client import FEED, Socket, opened, until
 
-PROTOCOL: Any = "graphql-transport-ws"
-FEED = "subscription ($after: String) { status_feed(after: $after) { sequence status previous_status cursor } }"
 WATCH = """subscription ($id: ID!, $after: String, $follow: Boolean! = false) {
   notification_status(id: $id, after: $after, follow: $follow) {
     sequence status previous_status cursor notification { status } } }"""
-
-
-class Socket:
-    """A client of one socket."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self.connection = connection
-
-    async def say(self, **message: Any) -> None:
-        """Send one message."""
-        await self.connection.send(json.dumps(message))
-
-    async def hear(self) -> dict[str, Any]:
-        """The next message; it must come, and as text."""
-        async with asyncio.timeout(10):
-            text = await self.connection.recv()
-        assert isinstance(text, str)
-        message: dict[str, Any] = json.loads(text)
-        return message
-
-    async def greet(self, key: str = KEY) -> None:
-        """Open as graphql-ws clients do."""
-        await self.say(type="connection_init", payload={"Authorization": f"Bearer {key}"})
-        assert await self.hear() == {"type": "connection_ack"}
-
-    async def subscribe(self, query: str, operation: str = "1", **variables: Any) -> None:
-        """Begin an operation."""
-        await self.say(id=operation, type="subscribe", payload={"query": query, "variables": variables})
-
-    async def closed(self) -> int:
-        """The code that the server closes with."""
-        async with asyncio.timeout(10):
-            await self.connection.wait_closed()
-        assert self.connection.close_code is not None
-        return self.connection.close_code
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens inside the server
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -80,13 +36,6 @@ async def url(gateway: Gateway) -> AsyncIterator[str]:
         yield f"ws://127.0.0.1:{server.port}/graphql"
     finally:
         await server.stop()
-
-
-@asynccontextmanager
-async def opened(url: str, **more: Any) -> AsyncIterator[Socket]:
-    """A socket that nobody has said a word on."""
-    async with connect(url, subprotocols=[PROTOCOL], **more) as connection:
-        yield Socket(connection)
 
 
 async def sent_notification(gateway: Gateway, **changes: Any) -> str:
