@@ -14,6 +14,8 @@ from starlette.routing import Route
 from domain.errors import HeliographError
 
 Check = Callable[[], Awaitable[None]]
+OPTIONAL = ("feed",)
+"""Without these a role is degraded, not down: others only hear of things later."""
 _CHECK_SECONDS = 2.0
 
 
