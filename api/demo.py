@@ -125,6 +125,7 @@ class Demo:
 Heliograph is running. Stop it with Ctrl-C; what it accepted stays in {self._var_dir}.
 
   GraphiQL        {base}/graphql
+  REST            {base}/docs
   API key         {self._key}
   Sandbox inbox   {base}/sandbox/inbox
   Health          {base}/health

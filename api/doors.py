@@ -1,16 +1,15 @@
 """Several applications behind one port, as `heliograph up` serves them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from api.access import Limiter
 from api.http import fail
-from api.security import Authenticator, Scope, require
+from api.security import Authenticator, Principal
 from domain.errors import HeliographError
-
-READS = ("GET", "HEAD", "OPTIONS")
 
 
 def by_path(doors: Mapping[str, ASGIApp], otherwise: ASGIApp) -> ASGIApp:
@@ -24,22 +23,27 @@ def by_path(doors: Mapping[str, ASGIApp], otherwise: ASGIApp) -> ASGIApp:
     return app
 
 
+Allow = Callable[[Principal, str, bool], None]
+"""Raises `Forbidden` unless the principal may use this path; the last one says whether to change something."""
+
+
 class BehindKeys:
-    """Puts a service's REST behind the gateway's API keys: `read` to look, `write` to change.
+    """Puts a service's REST behind the gateway's credentials and limits; `allow` says who may do what.
 
     The service itself knows only the service token, which the caller need not have.
     """
 
-    def __init__(self, app: ASGIApp, keys: Authenticator, read: Scope, write: Scope, service_token: str | None) -> None:
-        self._app, self._keys = app, keys
-        self._read, self._write = read, write
+    def __init__(
+        self, app: ASGIApp, keys: Authenticator, limiter: Limiter, allow: Allow, service_token: str | None
+    ) -> None:
+        self._app, self._keys, self._limiter, self._allow = app, keys, limiter, allow
         self._token = service_token
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         try:
             principal = await self._keys.authenticate_headers(Headers(scope=scope))
-            reads = scope["method"] in READS or scope["path"].endswith(("/lookup", "/render"))
-            require(principal, self._read if reads else self._write)
+            self._allow(principal, scope["path"], not _reads(scope))
+            await self._limiter.check(principal)
         except HeliographError as error:
             await fail(error)(scope, receive, send)
             return
@@ -50,3 +54,8 @@ class BehindKeys:
         if self._token is not None:
             kept.append((b"authorization", f"Bearer {self._token}".encode()))
         return {**scope, "headers": kept}
+
+
+def _reads(scope: AsgiScope) -> bool:
+    """Some look-ups are POSTs, because what they ask for is long."""
+    return scope["method"] in ("GET", "HEAD", "OPTIONS") or scope["path"].endswith(("/lookup", "/render"))

@@ -1,14 +1,16 @@
-"""What only the embedded system needs: the folder of its data, its lock, and the development key."""
+"""What only the embedded system needs: the folder of its data, its lock, its key and its secret."""
 
 import fcntl
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from api.security import PREFIX
 from domain.errors import ConfigurationError
 
 KEY_FILE = "development.key"
+HASHING_FILE = "hashing.key"
 LOCK_FILE = "heliograph.lock"
 
 
@@ -34,11 +36,19 @@ class Lock:
 
 def development_key(folder: Path) -> str:
     """The API key of this folder, made when first asked for and readable by its owner only."""
-    path = folder / KEY_FILE
-    if path.exists() and (key := path.read_text().strip()):
-        return key
-    key = PREFIX + "dev_" + secrets.token_urlsafe(24)
+    return _kept(folder / KEY_FILE, lambda: PREFIX + "dev_" + secrets.token_urlsafe(24))
+
+
+def own_secret(folder: Path) -> str:
+    """What suppressed contact points are hashed with in this folder; likewise."""
+    return _kept(folder / HASHING_FILE, lambda: secrets.token_hex(32))
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    if path.exists() and (kept := path.read_text().strip()):
+        return kept
+    made = make()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(key + "\n")
-    return key
+        file.write(made + "\n")
+    return made

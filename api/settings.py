@@ -4,6 +4,7 @@ Each is read from the environment variable `HELIOGRAPH_<NAME>`. A bad value stop
 """
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -20,7 +21,7 @@ Seconds = Annotated[tuple[float, ...], NoDecode]
 class Settings(BaseSettings):
     """The settings of one process."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     host: str = Field("127.0.0.1", description="The address that every role's HTTP listens on.")
     port: int = Field(8000, ge=0, le=65535, description="The port of every role's HTTP. `PORT` sets it too.")
@@ -40,8 +41,27 @@ class Settings(BaseSettings):
 
     users_url: str | None = Field(None, description="Where the User Service is; left out, it is in this process.")
     templates_url: str | None = Field(None, description="Where the Template Service is; likewise.")
+    discovery_url: str | None = Field(
+        None, description="`redis://…`: services register there and are found there, where no URL names them."
+    )
+    advertise_url: str | None = Field(
+        None, description="Where others reach this instance; left out, the host's name and the port."
+    )
     service_token: str | None = Field(None, min_length=16, description="What services show each other.")
     api_key: str | None = Field(None, description="An API key with all scopes that the gateway sees to at its start.")
+    secret: str | None = Field(
+        None, min_length=32, description="What suppressed contact points are hashed with. Never change it."
+    )
+    jwt_secret: str | None = Field(
+        None, min_length=32, description="The HS256 secret of the tokens that end users come with; `sub` is the user."
+    )
+    jwks_url: str | None = Field(None, description="Where the public keys of such tokens are; instead of a secret.")
+    jwt_audience: str | None = Field(None, description="The `aud` that such tokens must have.")
+    jwt_issuer: str | None = Field(None, description="The `iss` that such tokens must have.")
+    rate_limit: str = Field(
+        "60000/minute",
+        description="Operations of one key or end user: `1000/second`, `60000/minute`, `…/hour`, or `off`.",
+    )
 
     email_providers: Names = Field(("smtp",), description="In order of preference, with commas: `smtp`.")
     smtp_url: str | None = Field(None, description="`smtp://user:password@host:587`; `up` has a mailbox of its own.")
@@ -103,6 +123,25 @@ class Settings(BaseSettings):
     @classmethod
     def _redis(cls, value: str) -> str:
         return _scheme(value, ("memory://", "redis://", "rediss://"))
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        return "" if value == "off" else value
+
+    @field_validator("discovery_url")
+    @classmethod
+    def _registry(cls, value: str | None) -> str | None:
+        return value if value is None else _scheme(value, ("redis://", "rediss://"))
+
+    @field_validator("advertise_url", "users_url", "templates_url", "jwks_url")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(_scheme(value, ("http://", "https://")))
+            if not parts.hostname or parts.port == 0:  # a port that cannot be raises ValueError by itself
+                raise ValueError("must name a host")
+        return value
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -24,7 +24,9 @@ from api.gateway.graphql_socket import Adapter, Handler, Pace, credentials_of, d
 from api.gateway.guard import LIMIT_EXCEEDED, Guard, Limits
 from api.gateway.playground import Playground
 from api.gateway.schema import build_schema
-from api.gateway.schema.context import Context, Services
+from api.gateway.schema.context import Context
+from api.gateway.schema.services import Services
+from api.gateway.sockets import Sockets
 from api.security import Authenticator
 from domain.errors import RequestError, Unauthenticated, Unavailable
 from domain.telemetry import correlation_id, sane_correlation_id, traceparent
@@ -43,10 +45,10 @@ _ALLOWED = {
 class GraphQLView(GraphQL[Context, None]):
     """An ASGI application for a `Route` and a `WebSocketRoute` (a mount would break the sockets).
 
-    `keys` says who calls; `playground` is the page for browsers, None for none. Every answer is JSON but that page.
+    `keys` says who calls; `sockets` are those that are open, for whoever learns that a credential has ended;
+    `playground` is the page for browsers, None for none. Every answer is JSON but that page.
     """
 
-    graphql_transport_ws_handler_class = Handler
     websocket_adapter_class = Adapter
 
     def __init__(
@@ -54,6 +56,7 @@ class GraphQLView(GraphQL[Context, None]):
         services: Services,
         keys: Authenticator,
         *,
+        sockets: Sockets | None = None,
         playground: Playground | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -68,6 +71,8 @@ class GraphQLView(GraphQL[Context, None]):
             connection_init_wait_timeout=INIT_TIMEOUT,
             max_subscriptions_per_connection=OPERATIONS_PER_SOCKET,
         )
+        opened = Sockets() if sockets is None else sockets
+        self.graphql_transport_ws_handler_class = partial(Handler, sockets=opened)  # type: ignore[assignment]
         self._services, self._keys, self._playground = services, keys, playground
         self._pace = Pace(ACCEPTS_PER_SECOND)
 

@@ -167,12 +167,18 @@ class _Scale:
 
     def _page(self, node: FieldNode, default: int) -> int:
         for argument in node.arguments or ():
-            if argument.name.value == "limit":
+            if argument.name.value in _SIZES:
                 value = argument.value
                 # A longer page than is allowed is refused by its resolver; a variable may be anything.
                 asked = int(value.value) if isinstance(value, IntValueNode) and len(value.value) < 9 else _HUGE
                 return max(1, min(asked, self._limits.page))
         return default
+
+
+_SIZES = ("limit", "first", "last")
+"""The arguments that say how long a page is."""
+_ITEMS = frozenset({"data", "edges", "nodes"})
+"""Where the items of a page stand."""
 
 
 def _lists_of(schema: GraphQLSchema) -> tuple[frozenset[str], dict[str, int]]:
@@ -183,12 +189,13 @@ def _lists_of(schema: GraphQLSchema) -> tuple[frozenset[str], dict[str, int]]:
         if not isinstance(type_, GraphQLObjectType | GraphQLInterfaceType) or type_.name.startswith("__"):
             continue
         for name, field in type_.fields.items():
-            if "limit" in field.args:
-                pages[name] = max(pages.get(name, 0), _usual_page(field.args["limit"]))
+            sizes = [field.args[size] for size in _SIZES if size in field.args]
+            if sizes:
+                pages[name] = max(pages.get(name, 0), *map(_usual_page, sizes))
             elif is_list_type(get_nullable_type(field.type)) and is_composite_type(get_named_type(field.type)):
                 lists.add(name)
-    # The items of a page stand in its `data`; they were counted where the page was asked for.
-    return frozenset(lists - {"data"}), pages
+    # The items of a page were counted where the page was asked for.
+    return frozenset(lists - _ITEMS), pages
 
 
 def _usual_page(argument: GraphQLArgument) -> int:

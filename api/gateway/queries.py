@@ -28,6 +28,25 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     limit: int
 
 
+class Slice(msgspec.Struct, Generic[T], frozen=True):
+    """Neighbours in a list, in its order. `more`: there are others beyond them in the direction of reading."""
+
+    items: list[T]
+    more: bool
+
+
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a list by age, the newest first: what comes `after` one id and `before` another (None: its ends).
+
+    Of that the first `limit`, or the last, if it is read `backwards`. It stays right while rows are added.
+    """
+
+    after: str | None = None
+    before: str | None = None
+    limit: int
+    backwards: bool = False
+
+
 class NotificationFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which notifications are listed; None means any."""
 
@@ -58,6 +77,17 @@ class Queries:
     async def notifications(self, where: NotificationFilter, page: int, limit: int) -> Page[NotificationView]:
         """Newest first."""
         return await self._page(_filtered(where).order_by("-id"), page, limit)
+
+    async def notifications_along(self, where: NotificationFilter, stretch: Stretch) -> Slice[NotificationView]:
+        """Newest first, without counting or skipping any row."""
+        found = _filtered(where)
+        if stretch.after is not None:
+            found = found.filter(id__lt=stretch.after)
+        if stretch.before is not None:
+            found = found.filter(id__gt=stretch.before)
+        rows = await found.order_by("id" if stretch.backwards else "-id").limit(stretch.limit + 1).values()
+        kept = rows[: stretch.limit]
+        return Slice(await self._views(kept[::-1] if stretch.backwards else kept), len(rows) > stretch.limit)
 
     async def notifications_of_request(
         self, request: str, status: Status | None, page: int, limit: int

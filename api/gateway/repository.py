@@ -11,8 +11,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from api.database import Database, Tx, parse_time
 from api.gateway.dialect import Dialect, as_set, dialect_of, stamp
 from api.gateway.logwriter import LogWriter, placed
@@ -195,7 +193,8 @@ def _notification(order: Order, draft: Draft, ordinal: int) -> dict[str, Any]:
         "variables": to_text(draft.variables or None),
         "send_at": stamp(order.send_at),
         "deliver_by": stamp(order.deliver_by),
-        "detail": to_text(_creation_detail(draft)),
+        "due_at": stamp(draft.due_at),
+        "detail": to_text(draft.detail or None),
         "ordinal": ordinal,
     }
 
@@ -221,16 +220,11 @@ def _entry(order: Order, draft: Draft, position: int, now: datetime) -> LogRow:
         reason=draft.reason,
         attempt=None,
         provider=None,
-        detail=_creation_detail(draft),
+        detail=draft.detail or None,
         occurred_at=now,
         recorded_at=now,
         correlation_id=order.correlation_id,
     )
-
-
-def _creation_detail(draft: Draft) -> dict[str, Any] | None:
-    """Which template version and locale was chosen, and which locales were tried."""
-    return None if draft.template is None else {"template": msgspec.to_builtins(draft.template)}
 
 
 _REQUEST_COLUMNS = {
@@ -269,11 +263,12 @@ _NOTIFICATION_COLUMNS = {
     "variables": "text",
     "send_at": "timestamptz",
     "deliver_by": "timestamptz",
+    "due_at": "timestamptz",
     "detail": "text",
     "ordinal": "int",
 }
-_ON_THE_WAY = ("detail", "ordinal")
-"""What of it goes into the log, and what only keeps the order."""
+_ON_THE_WAY = ("due_at", "detail", "ordinal")
+"""What becomes the clock, what goes into the log, and what only keeps the order."""
 
 
 class _Statements:
@@ -294,7 +289,7 @@ class _Statements:
         own = [name for name in _NOTIFICATION_COLUMNS if name not in _ON_THE_WAY]
         into = f"INSERT INTO notifications ({', '.join(own)}, next_at, created_at, updated_at)"
         columns = ", ".join(f"item.{name}" for name in own)
-        due = "CASE item.status WHEN 'SKIPPED' THEN NULL WHEN 'SCHEDULED' THEN item.send_at ELSE {now} END"
+        due = "CASE item.status WHEN 'SKIPPED' THEN NULL WHEN 'SCHEDULED' THEN item.due_at ELSE {now} END"
         drafts = sql.recordset("$1", _NOTIFICATION_COLUMNS)
         self.insert_notifications = f"{into} SELECT {columns}, {due.format(now='$2')}, $2, $2 FROM {drafts} AS item"
         logged = (

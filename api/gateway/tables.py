@@ -159,6 +159,21 @@ class DeadLetterRow(Model):
         table = "dead_letters"
 
 
+class SuppressionRow(Model):
+    """A block on a contact point, found by `contact_key`, a keyed hash. Erasing a user empties `contact_point`."""
+
+    id = fields.CharField(max_length=40, primary_key=True)
+    channel = fields.CharField(max_length=8)
+    contact_key = fields.CharField(max_length=64, unique=True)
+    contact_point = fields.TextField()
+    reason = fields.CharField(max_length=200)
+    created_at = fields.DatetimeField()
+
+    class Meta:
+        app = "gateway"
+        table = "suppressions"
+
+
 class ApiKeyRow(Model):
     """An API key: only its hash is kept. `client` is who request_ids are unique for; it survives rotation."""
 

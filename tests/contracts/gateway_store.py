@@ -9,6 +9,7 @@ from api.gateway.outbox import SqlOutbox
 from api.gateway.queries import Queries
 from api.gateway.repository import SqlRequests
 from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
+from api.gateway.suppressions import SqlSuppressions
 from domain.events import DeliveryItem, StatusChanged
 from domain.ids import NOTIFICATION, REQUEST, new_id
 from domain.notification import Channel, Priority, Status
@@ -33,6 +34,7 @@ class Store:
         self.claims = SqlClaims(self.database)
         self.status = SqlStatusStore(self.database)
         self.log = SqlStatusLog(self.database)
+        self.suppressions = SqlSuppressions(self.database, "a secret that keys the hashes")
 
     async def accept(self, **changes: Any) -> Receipt:
         return await self.requests.accept(order(**changes))
@@ -86,6 +88,7 @@ def order(
     send_at: datetime | None = None,
     priority: Priority = Priority.NORMAL,
     client: str = "client",
+    recipient: Recipient | None = None,
 ) -> Order:
     id = new_id(REQUEST)
     drafts = tuple(
@@ -94,7 +97,8 @@ def order(
             channel=Channel.EMAIL,
             status=status,
             reason=None,
-            recipient=Recipient(email=f"user{number}@example.com"),
+            due_at=send_at,
+            recipient=recipient or Recipient(email=f"user{number}@example.com"),
             template=None,
             variables={"n": number},
         )

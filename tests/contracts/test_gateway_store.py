@@ -4,13 +4,10 @@ The traces are those of `docs/protocol.md`: each is a history that broke a promi
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from api.database import Databases
 from domain.deliver import decide_not_to_send
 from domain.errors import Conflict
 from domain.events import Attempt, DeliveryItem, StatusChanged
@@ -20,21 +17,6 @@ from domain.retry import RetryPolicy
 from domain.template import Content
 from domain.views import Receipt
 from tests.contracts.gateway_store import ALL, LEASE, Store, cancelled, change, order, queued
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "sqlite":
-        url = f"sqlite://{tmp_path}/gateway.db"
-    else:
-        make: Callable[[], str] = request.getfixturevalue("postgres_database")
-        url = make()
-    databases = await Databases.open({"gateway": url})
-    await databases.migrate()
-    store = Store(databases)
-    yield store
-    await store.check_invariants()
-    await databases.close()
 
 
 class TestAccept:

@@ -1,23 +1,30 @@
 """The gateway with everything behind it in memory: real rules, real feed, no database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import msgspec
 
+from api.api_keys import ApiKey, NewKey
 from api.gateway.actions import CancelledTooLate
 from api.gateway.app import GatewayServices, gateway_app
 from api.gateway.feed import Follower
-from api.gateway.queries import NotificationFilter
+from api.gateway.previews import Previews
+from api.gateway.queries import NotificationFilter, Slice, Stretch
 from api.gateway.queries import Page as Found
+from api.gateway.sockets import Sockets
+from api.gateway.suppressions import Suppression
+from api.key_rules import checked
+from api.rate_limits import RateLimiter
 from api.security import ALL_SCOPES, Principal, Scope, secret_of
 from domain.channels import STATUS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import Conflict, DatabaseUnavailable, NotFound, Unauthenticated
 from domain.events import Attempt
-from domain.notification import FINAL, Outcome, Status
+from domain.ids import API_KEY, SUPPRESSION, new_id
+from domain.notification import FINAL, Channel, Outcome, Status
 from domain.ports import LogRow
 from domain.send import SendPorts
 from domain.template import Renderer
@@ -133,9 +140,20 @@ class Store:
             view
             for view in reversed(self.views.values())
             if (where.status is None or view.status in where.status)
+            and where.user_id in (None, view.recipient.user_id)
             and (where.request_id is None or view.request_id == where.request_id)
         ]
         return Found(found[(page - 1) * limit : page * limit], len(found), page, limit)
+
+    async def notifications_along(self, where: NotificationFilter, stretch: Stretch) -> Slice[NotificationView]:
+        """Forwards only."""
+        self._note("notifications_along")
+        found = [
+            view
+            for view in sorted(self.views.values(), key=lambda view: view.id, reverse=True)
+            if where.user_id in (None, view.recipient.user_id) and (stretch.after is None or view.id < stretch.after)
+        ]
+        return Slice(found[: stretch.limit], len(found) > stretch.limit)
 
     async def request(self, client: str | None, request_id: str) -> RequestView | None:
         self._note("request")
@@ -185,19 +203,89 @@ class Store:
         return self.views[id]
 
 
+class Blocks:
+    """Suppressions in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Suppression] = {}
+
+    async def among(self, channel: Channel, contact_points: Collection[str]) -> Mapping[str, str]:
+        """As `Suppressions.among`."""
+        return {
+            block.contact_point: block.reason
+            for block in self.kept.values()
+            if block.channel is channel and block.contact_point in contact_points
+        }
+
+    async def get(self, id: str) -> Suppression:
+        if id not in self.kept:
+            raise NotFound("suppression", id)
+        return self.kept[id]
+
+    async def page(self, channel: Channel | None, page: int, limit: int) -> tuple[list[Suppression], int]:
+        found = [block for block in reversed(self.kept.values()) if channel in (None, block.channel)]
+        return found[(page - 1) * limit : page * limit], len(found)
+
+    async def add(self, channel: Channel, contact_point: str, reason: str) -> Suppression:
+        id = new_id(SUPPRESSION)
+        self.kept[id] = Suppression(id=id, channel=channel, contact_point=contact_point, reason=reason, created_at=NOON)
+        return self.kept[id]
+
+    async def lift(self, id: str) -> None:
+        await self.get(id)
+        del self.kept[id]
+
+
+class KeyRing:
+    """API keys in memory, as `ApiKeys` keeps them; nobody is let in by them."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, ApiKey] = {}
+
+    async def create(
+        self, name: str, scopes: Collection[str], *, client: str | None = None, granted_by: Principal | None = None
+    ) -> NewKey:
+        granted = checked(name, scopes, client, granted_by)
+        id = new_id(API_KEY)
+        made = NewKey(id=id, name=name, client=client or id, scopes=tuple(granted), created_at=NOON, secret="hg_made")
+        self.kept[id] = made
+        return made
+
+    async def page(self, page: int, limit: int) -> tuple[list[ApiKey], int]:
+        found = list(reversed(self.kept.values()))
+        return found[(page - 1) * limit : page * limit], len(found)
+
+    async def get(self, id: str) -> ApiKey:
+        if id not in self.kept:
+            raise NotFound("API key", id)
+        return self.kept[id]
+
+    async def revoke(self, id: str) -> None:
+        self.kept[id] = msgspec.structs.replace(await self.get(id), revoked_at=NOON)
+
+
 class Gateway:
     """The application under test and everything behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: str = "") -> None:
         self.keys, self.store, self.people, self.papers = Keys(), Store(), People(), Papers()
         self.feed = Follower(self.store.log, self.store.bell, poll=0.05)
+        self.blocks, self.ring, self.sockets = Blocks(), KeyRing(), Sockets()
+        self.previews = Previews(self.papers)
+        self.hastened = 0
         self.app = gateway_app(
             GatewayServices(
-                send_ports=SendPorts(self.store, self.people, self.papers, Renderer()),
+                send_ports=SendPorts(self.store, self.people, self.papers, self.blocks, Renderer()),
                 queries=self.store,
                 cancel=self.store.cancel,
                 users=self.people,
                 templates=self.papers,
+                previews=self.previews,
+                suppressions=self.blocks,
+                hasten_erasure=self._hasten,
+                keys=self.ring,
+                limiter=RateLimiter(rate),
+                sockets=self.sockets,
                 feed=self.feed,
                 api_keys=self.keys,
                 checks={},
@@ -205,6 +293,9 @@ class Gateway:
         )
         transport = httpx.ASGITransport(app=self.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://gateway")
+
+    async def _hasten(self) -> None:
+        self.hastened += 1
 
     async def post(self, query: str, variables: Any = None, *, key: str | None = KEY, **more: Any) -> httpx.Response:
         """One operation by POST."""
@@ -233,14 +324,15 @@ SEND = """mutation ($input: SendNotificationInput!) { send_notification(input: $
 
 
 @asynccontextmanager
-async def running_gateway() -> Any:
-    """A gateway whose feed follows."""
-    gateway = Gateway()
+async def running_gateway(rate: str = "") -> Any:
+    """A gateway whose feed follows; without a `rate`, anybody may call as often as they like."""
+    gateway = Gateway(rate)
     await gateway.feed.start()
     try:
         yield gateway
     finally:
         await gateway.http.aclose()
+        gateway.previews.close()
         await gateway.feed.stop()
 
 

@@ -10,6 +10,8 @@ from api.http import page_meta
 from api.records import Page, User, UserDevice
 from domain.errors import Conflict, FieldProblem, NotFound, ValidationFailed
 from domain.ids import DEVICE, TEMPLATE, USER, new_id
+from domain.ports import Known
+from domain.preferences import Preferences
 from domain.recipient import Device, Recipient
 from domain.template import Template, TemplateLocale, TemplateVersion
 
@@ -23,9 +25,9 @@ class People:
         self.users: dict[str, User] = {}
         self.calls = 0
 
-    async def lookup(self, user_ids: Sequence[str]) -> dict[str, Recipient]:
+    async def lookup(self, user_ids: Sequence[str]) -> dict[str, Known[Recipient]]:
         """As `Recipients.lookup`."""
-        return {id: _recipient(self.users[id]) for id in user_ids if id in self.users}
+        return {id: Known(_recipient(self.users[id])) for id in user_ids if id in self.users}
 
     async def get(self, user_id: str) -> User:
         self.calls += 1
@@ -36,6 +38,17 @@ class People:
     async def list(self, *, page: int, limit: int, email: str | None = None) -> Page[User]:
         found = [user for user in self.users.values() if email in (None, user.email)]
         return Page(items=found[(page - 1) * limit : page * limit], meta=page_meta(len(found), page, limit))
+
+    async def after(self, cursor: str | None, *, limit: int, email: str | None = None) -> Page[User]:
+        found = [user for user in self.users.values() if email in (None, user.email)]
+        start = 0 if cursor is None else [user.cursor for user in found].index(cursor) + 1
+        return Page(items=found[start : start + limit], meta=page_meta(len(found) - start, 1, limit))
+
+    async def set_preferences(self, user_id: str, changes: Mapping[str, Any]) -> Preferences:
+        user = await self.get(user_id)
+        chosen = msgspec.convert({**msgspec.to_builtins(user.preferences), **changes}, Preferences)
+        self.users[user_id] = msgspec.structs.replace(user, preferences=chosen)
+        return chosen
 
     async def create(self, **given: Any) -> User:
         id = given.pop("id") or new_id(USER)
@@ -99,9 +112,9 @@ class Papers:
         self.templates: dict[str, Template] = {}
         self.bodies: dict[str, list[TemplateVersion]] = {}
 
-    async def published(self, key: str) -> Template:
+    async def published(self, key: str) -> Known[Template]:
         """As `Templates.published`."""
-        return await self.get(key)
+        return Known(await self.get(key))
 
     async def version(self, key: str, version: int) -> TemplateVersion:
         """As `Templates.version`."""
@@ -178,4 +191,12 @@ class Papers:
 
 def _recipient(user: User) -> Recipient:
     devices = tuple(Device(id=device.id, token=f"token-{device.id}") for device in user.devices)
-    return Recipient(user_id=user.id, name=user.name, email=user.email, devices=devices, locale=user.locale)
+    return Recipient(
+        user_id=user.id,
+        name=user.name,
+        email=user.email,
+        devices=devices,
+        locale=user.locale,
+        time_zone=user.time_zone,
+        preferences=user.preferences,
+    )

@@ -249,7 +249,7 @@ async def test_templates_from_beginning_to_end(gateway: Gateway) -> None:
     body = {"locale": "en", "subject": "Hi {{ name }}", "text": "Hello {{ name }}"}
     bad = {"key": "welcome", "version": {"locales": [{**body, "data": {"n": 1}}]}}
     payload = (await gateway.ask(create, {"input": bad}))["create_template"]
-    assert payload["error"]["fields"] == [{"path": ["version", "locales", "0", "data"]}]
+    assert payload["error"]["fields"] == [{"path": ["version", "locales", "0", "data", "n"]}]
     good = {"key": "welcome", "publish": True, "version": {"locales": [body]}}
     data = (await gateway.ask(create, {"input": good}))["create_template"]["data"]
     assert (data["published_version"], data["versions"][0]["variables"]) == (1, ["name"])

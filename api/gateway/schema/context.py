@@ -1,91 +1,17 @@
 """What resolvers have at hand: who calls, under which correlation id, and the services they may use."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
-import msgspec
 import strawberry
 from strawberry.types import ExecutionContext
 
-from api.gateway.feed import Follower
-from api.gateway.queries import NotificationFilter
-from api.gateway.queries import Page as Found
+from api.access import allow
 from api.gateway.schema.loaders import Loaders
-from api.records import Page, User, UserDevice
-from api.security import Principal
+from api.gateway.schema.services import Services
+from api.security import Principal, Scope
 from domain.errors import Unauthenticated
-from domain.events import Attempt
-from domain.notification import Status
-from domain.ports import LogRow
-from domain.send import SendPorts
-from domain.template import Template, TemplateLocale, TemplateVersion
-from domain.views import NotificationView, RequestView
-
-
-class Reads(Protocol):
-    """The gateway's read side; see `api.gateway.queries.Queries`."""
-
-    async def notification(self, id: str) -> NotificationView | None: ...
-    async def notifications_by_id(self, ids: Sequence[str]) -> Mapping[str, NotificationView]: ...
-    async def notifications(self, where: NotificationFilter, page: int, limit: int) -> Found[NotificationView]: ...
-    async def request(self, client: str | None, request_id: str) -> RequestView | None: ...
-    async def request_by_id(self, id: str) -> RequestView | None: ...
-    async def notifications_of_request(
-        self, request: str, status: Status | None, page: int, limit: int
-    ) -> Found[NotificationView]: ...
-    async def attempts(self, ids: Sequence[str]) -> Mapping[str, Sequence[Attempt]]: ...
-    async def timeline(self, ids: Sequence[str], after_sequence: int = 0) -> Mapping[str, Sequence[LogRow]]: ...
-
-
-class Users(Protocol):
-    """The User Service; see `api.users.client.UsersClient`. Each call raises `UpstreamUnavailable`, and what the
-    service refuses with."""
-
-    async def get(self, user_id: str) -> User: ...
-    async def list(self, *, page: int, limit: int, email: str | None = None) -> Page[User]: ...
-    async def create(
-        self, *, id: str | None, email: str | None, name: str | None, locale: str | None, time_zone: str | None
-    ) -> User: ...
-    async def update(self, user_id: str, changes: Mapping[str, str | None]) -> User: ...
-    async def delete(self, user_id: str) -> None: ...
-    async def device(self, device_id: str) -> UserDevice: ...
-    async def register_device(self, user_id: str, *, platform: str, token: str) -> UserDevice: ...
-    async def remove_device(self, device_id: str) -> None: ...
-
-
-class Templates(Protocol):
-    """The Template Service; see `api.templates.client.TemplatesClient`. Raises as `Users` does."""
-
-    async def get(self, key: str) -> Template: ...
-    async def list(self, *, page: int, limit: int) -> Page[Template]: ...
-    async def versions(self, key: str) -> Sequence[TemplateVersion]: ...
-    async def create(
-        self,
-        key: str,
-        *,
-        name: str | None,
-        default_locale: str | None,
-        locales: Sequence[TemplateLocale] | None,
-        note: str | None,
-        publish: bool,
-    ) -> Template: ...
-    async def create_version(
-        self, key: str, locales: Sequence[TemplateLocale], *, note: str | None
-    ) -> TemplateVersion: ...
-    async def publish(self, key: str, version: int) -> Template: ...
-    async def delete(self, key: str) -> None: ...
-
-
-class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """What the resolvers use. `cancel` raises `NotFound`, and a `TooLate` that carries the `notification`."""
-
-    send_ports: SendPorts
-    queries: Reads
-    cancel: Callable[[str], Awaitable[NotificationView]]
-    users: Users
-    templates: Templates
-    feed: Follower
 
 
 @dataclass(slots=True)
@@ -111,6 +37,14 @@ class Context:
         if self.caller is None:
             raise Unauthenticated("Give an API key first.")
         return self.caller
+
+    async def admit(self, scope: Scope, *, end_users: bool = False) -> None:
+        """Let the caller pass: one more operation of theirs, within their rate and their rights.
+
+        Raises `Unauthenticated`, `Forbidden`, `RateLimited`.
+        """
+        allow(self.principal, scope, end_users=end_users)
+        await self.services.limiter.check(self.principal)
 
     @property
     def loaders(self) -> Loaders:

@@ -9,7 +9,7 @@ from strawberry.extensions.field_extension import FieldExtension
 
 from api.gateway.schema.context import Info
 from api.gateway.schema.errors import Error, error_of
-from api.security import Scope, require
+from api.security import Scope
 from domain.errors import FieldProblem, HeliographError, ValidationFailed
 
 MAX_LIMIT = 100
@@ -62,17 +62,20 @@ class Response:
 
 
 class Answers(FieldExtension):
-    """A root field that answers with `payload`: checks the scope and turns the domain's errors into data."""
+    """A root field that answers with `payload`: checks the caller and turns the domain's errors into data.
 
-    def __init__(self, payload: type[Response], scope: Scope) -> None:
-        self._payload, self._scope = payload, scope
+    With `end_users` they are let in without the scope; the resolver sees to it that they get only what is theirs.
+    """
+
+    def __init__(self, payload: type[Response], scope: Scope, *, end_users: bool = False) -> None:
+        self._payload, self.scope, self.end_users = payload, scope, end_users
 
     async def resolve_async(
         self, next_: Callable[..., Awaitable[Any]], source: Any, info: Info, **kwargs: Any
     ) -> Response:
         """What the resolver answers, or its expected failure. Anything else goes on and is masked."""
         try:
-            require(info.context.principal, self._scope)
+            await info.context.admit(self.scope, end_users=self.end_users)
             return await next_(source, info, **kwargs)  # type: ignore[no-any-return]
         except HeliographError as error:
             shown = error_of(error)

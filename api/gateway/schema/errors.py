@@ -61,6 +61,7 @@ class ConflictError(Error):
     """It clashes with what exists."""
 
     request_id: str | None = strawberry.field(description="The key that was used before, if that is what clashed.")
+    fields: list[FieldError] = strawberry.field(description="The fields that clash, if it is the input that does.")
 
 
 @strawberry.type(description="Too many calls.")
@@ -88,7 +89,9 @@ def error_of(error: HeliographError) -> Error | None:
         case NotFound():
             return NotFoundError(code=ErrorCode.NOT_FOUND, message=message, id=strawberry.ID(error.id))
         case Conflict():
-            return ConflictError(code=ErrorCode.CONFLICT, message=message, request_id=error.request_id)
+            clashing = [FieldError.of(problem) for problem in error.fields]
+            request_id = error.request_id
+            return ConflictError(code=ErrorCode.CONFLICT, message=message, request_id=request_id, fields=clashing)
         case RateLimited():
             seconds = error.retry_after_seconds
             return RateLimitedError(code=ErrorCode.RATE_LIMITED, message=message, retry_after_seconds=seconds)

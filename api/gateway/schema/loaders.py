@@ -14,7 +14,7 @@ from domain.template import TemplateVersion
 from domain.views import NotificationView
 
 if TYPE_CHECKING:
-    from api.gateway.schema.context import Reads, Services
+    from api.gateway.schema.services import Reads, Services
 
 BATCH = 200
 """Keys asked for in one call."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 import strawberry
 from strawberry.scalars import JSON
 
+from api.access import allow
 from api.gateway import cursor
 from api.gateway.queries import Page
 from api.gateway.schema.context import Info
@@ -15,6 +16,7 @@ from api.gateway.schema.node import Node
 from api.gateway.schema.paging import Limit, PageNumber
 from api.gateway.schema.scalars import BigInt
 from api.gateway.schema.users import User
+from api.security import Scope
 from domain.errors import HeliographError, NotFound
 from domain.events import Attempt
 from domain.notification import Channel, Outcome, Priority, Status
@@ -40,9 +42,10 @@ class Recipient:
 
     @field(description="The user as they are now; null where there is none or they were erased.")
     async def user(self, info: Info) -> User | None:
-        """Asked of the User Service."""
+        """Asked of the User Service; FORBIDDEN without the scope for users."""
         if self.user_id is None:
             return None
+        allow(info.context.principal, Scope.USERS_READ, end_users=True)
         view = await info.context.loaders.users.load(self.user_id)
         return None if view is None else User.of(view)
 

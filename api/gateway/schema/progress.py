@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 from api.gateway.feed import Follower
-from api.gateway.schema.context import Reads
+from api.gateway.schema.services import Reads
 from domain.concurrency import Tasks
 from domain.errors import NotFound
 from domain.ports import LogFilter, LogRow

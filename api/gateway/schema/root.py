@@ -5,25 +5,38 @@ from typing import Annotated
 
 import strawberry
 
+from api.access import owner_of
 from api.gateway.schema.authoring import TemplateMutations, TemplateQueries
+from api.gateway.schema.connections import ConnectionQueries
 from api.gateway.schema.context import Info
 from api.gateway.schema.envelope import MAX_LIMIT
+from api.gateway.schema.keys import ApiKey, KeyMutations, KeyQueries
 from api.gateway.schema.node import Node
 from api.gateway.schema.notifications import Notification, Request
-from api.gateway.schema.people import UserMutations, UserQueries
-from api.gateway.schema.sending import NotificationMutations, NotificationQueries
+from api.gateway.schema.people import UserMutations, UserQueries, device_of
+from api.gateway.schema.preview import PreviewQueries
+from api.gateway.schema.sending import NotificationMutations, NotificationQueries, notification_of
+from api.gateway.schema.suppressions import Suppression, SuppressionMutations, SuppressionQueries
 from api.gateway.schema.templates import Template
 from api.gateway.schema.users import Device, User
-from api.security import Scope, require
+from api.security import Scope
 from domain.errors import NotFound
-from domain.ids import DEVICE, NOTIFICATION, REQUEST, TEMPLATE, is_id
+from domain.ids import API_KEY, DEVICE, NOTIFICATION, REQUEST, SUPPRESSION, TEMPLATE, is_id
 
 _TEMPLATE_PAGES = 20
 _Find = Callable[[Info, str], Awaitable[Node | None]]
 
 
-@strawberry.type(description="What can be asked. Every field but `node` answers with an envelope.")
-class Query(NotificationQueries, UserQueries, TemplateQueries):
+@strawberry.type(description="What can be asked. Every field but `node` and the connections answers with an envelope.")
+class Query(
+    NotificationQueries,
+    UserQueries,
+    TemplateQueries,
+    PreviewQueries,
+    SuppressionQueries,
+    KeyQueries,
+    ConnectionQueries,
+):
     """What can be asked."""
 
     @strawberry.field(description="Anything by its id; null when there is no such thing.")
@@ -33,7 +46,10 @@ class Query(NotificationQueries, UserQueries, TemplateQueries):
         """The prefix says where to look; what has none of ours may be a user, whose ids callers may choose."""
         found = (finder for prefix, finder in _FINDERS.items() if is_id(prefix, id))
         scope, find = next(found, (Scope.USERS_READ, _user))
-        require(info.context.principal, scope)
+        theirs = find in _FOR_END_USERS
+        if owner_of(info.context.principal) is not None and not theirs:
+            return None
+        await info.context.admit(scope, end_users=theirs)
         try:
             return await find(info, id)
         except NotFound:
@@ -41,13 +57,12 @@ class Query(NotificationQueries, UserQueries, TemplateQueries):
 
 
 @strawberry.type(description="What can be done. Every field answers with an envelope.")
-class Mutation(NotificationMutations, UserMutations, TemplateMutations):
+class Mutation(NotificationMutations, UserMutations, TemplateMutations, SuppressionMutations, KeyMutations):
     """What can be done."""
 
 
 async def _notification(info: Info, id: str) -> Node | None:
-    view = await info.context.services.queries.notification(id)
-    return None if view is None else Notification.of(view)
+    return Notification.of(await notification_of(info, id))
 
 
 async def _request(info: Info, id: str) -> Node | None:
@@ -56,11 +71,21 @@ async def _request(info: Info, id: str) -> Node | None:
 
 
 async def _user(info: Info, id: str) -> Node | None:
+    if owner_of(info.context.principal) not in (None, id):
+        return None
     return User.of(await info.context.services.users.get(id))
 
 
 async def _device(info: Info, id: str) -> Node | None:
-    return Device.of(await info.context.services.users.device(id))
+    return Device.of(await device_of(info, id))
+
+
+async def _suppression(info: Info, id: str) -> Node | None:
+    return Suppression.of(await info.context.services.suppressions.get(id))
+
+
+async def _api_key(info: Info, id: str) -> Node | None:
+    return ApiKey.of(await info.context.services.keys.get(id))
 
 
 async def _template(info: Info, id: str) -> Node | None:
@@ -80,4 +105,8 @@ _FINDERS: dict[str, tuple[Scope, _Find]] = {
     REQUEST: (Scope.NOTIFICATIONS_READ, _request),
     DEVICE: (Scope.USERS_READ, _device),
     TEMPLATE: (Scope.TEMPLATES_READ, _template),
+    SUPPRESSION: (Scope.OPERATIONS, _suppression),
+    API_KEY: (Scope.OPERATIONS, _api_key),
 }
+_FOR_END_USERS = (_notification, _user, _device)
+"""What an end user may look for; it finds nothing that is not theirs."""

@@ -2,9 +2,12 @@
 
 from typing import Annotated
 
+import msgspec
 import strawberry
 from strawberry import UNSET
 
+from api.access import allow_user, may_see, owner_of
+from api.gateway.queries import NotificationFilter as Where
 from api.gateway.schema.context import Info
 from api.gateway.schema.envelope import Answers, Response, check_page
 from api.gateway.schema.errors import GenericError
@@ -17,7 +20,7 @@ from api.gateway.schema.notifications import (
     RequestPayload,
 )
 from api.gateway.schema.paging import Limit, PageNumber
-from api.security import Scope
+from api.security import Principal, Scope
 from domain.errors import ErrorCode, NotFound, TooLate
 from domain.ids import NOTIFICATION, is_id
 from domain.send import send
@@ -61,7 +64,7 @@ class NotificationQueries:
 
     @field(
         description="One notification.",
-        extensions=[Answers(NotificationPayload, Scope.NOTIFICATIONS_READ)],
+        extensions=[Answers(NotificationPayload, Scope.NOTIFICATIONS_READ, end_users=True)],
     )
     async def notification(self, info: Info, id: NotificationId) -> NotificationPayload:
         """By id."""
@@ -69,7 +72,7 @@ class NotificationQueries:
 
     @field(
         description="Notifications, the newest first.",
-        extensions=[Answers(NotificationListPayload, Scope.NOTIFICATIONS_READ)],
+        extensions=[Answers(NotificationListPayload, Scope.NOTIFICATIONS_READ, end_users=True)],
     )
     async def notifications(
         self,
@@ -80,7 +83,7 @@ class NotificationQueries:
     ) -> NotificationListPayload:
         """A page."""
         check_page(page, limit)
-        where = (filter or NotificationFilter()).read()
+        where = theirs(info.context.principal, (filter or NotificationFilter()).read())
         return NotificationListPayload.of(await info.context.services.queries.notifications(where, page, limit))
 
     @field(
@@ -137,10 +140,19 @@ class NotificationMutations:
         return NotificationPayload.ok(Notification.of(view), "Cancelled.")
 
 
+def theirs(principal: Principal, where: Where) -> Where:
+    """An end user's notifications are those for them. Raises `Forbidden` when they ask for somebody else's."""
+    owner = owner_of(principal)
+    if owner is None:
+        return where
+    allow_user(principal, where.user_id or owner)
+    return msgspec.structs.replace(where, user_id=owner)
+
+
 async def notification_of(info: Info, id: str) -> NotificationView:
-    """The notification with this id; raises `NotFound`."""
+    """The notification with this id that the caller may see; raises `NotFound`."""
     found = await info.context.services.queries.notification(id) if is_id(NOTIFICATION, id) else None
-    if found is None:
+    if found is None or not may_see(info.context.principal, found):
         raise NotFound("notification", id)
     return found
 

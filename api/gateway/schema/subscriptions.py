@@ -4,9 +4,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated
 
+import msgspec
 import strawberry
 from strawberry import UNSET
 
+from api.access import allow_user, owner_of
 from api.gateway import cursor
 from api.gateway.follow import follow_notification, follow_request
 from api.gateway.schema.context import Info
@@ -14,7 +16,7 @@ from api.gateway.schema.inputs import StatusFeedFilter, given
 from api.gateway.schema.notifications import RequestProgress, StatusEvent
 from api.gateway.schema.progress import progress
 from api.gateway.schema.sending import NotificationId, notification_of, request_of
-from api.security import Scope, require
+from api.security import Principal, Scope
 from domain.ports import LogFilter, LogRow
 
 After = Annotated[
@@ -37,7 +39,7 @@ class Subscription:
         self, info: Info, id: NotificationId, after: After = UNSET, follow: Follow = False
     ) -> AsyncGenerator[StatusEvent, None]:
         """NOT_FOUND, CURSOR_EXPIRED, FORBIDDEN."""
-        require(info.context.principal, Scope.NOTIFICATIONS_READ)
+        await info.context.admit(Scope.NOTIFICATIONS_READ, end_users=True)
         position = _position(after)
         view = await notification_of(info, id)
         rows = follow_notification(info.context.services.feed, view.id, position, follow)
@@ -52,7 +54,7 @@ class Subscription:
         self, info: Info, request_id: RequestKey, after: After = UNSET, follow: Follow = False
     ) -> AsyncGenerator[StatusEvent, None]:
         """NOT_FOUND, CURSOR_EXPIRED, FORBIDDEN."""
-        require(info.context.principal, Scope.NOTIFICATIONS_READ)
+        await info.context.admit(Scope.NOTIFICATIONS_READ)
         position = _position(after)
         view = await request_of(info, request_id)
         rows = follow_request(info.context.services.feed, view.id, view.total, position, follow)
@@ -66,7 +68,7 @@ class Subscription:
     )
     async def request_progress(self, info: Info, request_id: RequestKey) -> AsyncGenerator[RequestProgress, None]:
         """NOT_FOUND, FORBIDDEN."""
-        require(info.context.principal, Scope.NOTIFICATIONS_READ)
+        await info.context.admit(Scope.NOTIFICATIONS_READ)
         view = await request_of(info, request_id)
         services = info.context.services
         async with aclosing(progress(services.feed, services.queries, view.id)) as views:
@@ -81,12 +83,21 @@ class Subscription:
         filter: Annotated[StatusFeedFilter | None, strawberry.argument(description="Which ones.")] = UNSET,
     ) -> AsyncGenerator[StatusEvent, None]:
         """CURSOR_EXPIRED, FORBIDDEN. Never ends by itself."""
-        require(info.context.principal, Scope.NOTIFICATIONS_READ)
-        where = filter.read() if filter else LogFilter()
+        await info.context.admit(Scope.NOTIFICATIONS_READ, end_users=True)
+        where = _theirs(info.context.principal, filter.read() if filter else LogFilter())
         rows = info.context.services.feed.subscribe(where, _position(after))
         async with aclosing(_events(info, rows)) as events:
             async for event in events:
                 yield event
+
+
+def _theirs(principal: Principal, where: LogFilter) -> LogFilter:
+    """An end user's feed is about them, whatever they ask for. Raises `Forbidden` when it is somebody else's."""
+    owner = owner_of(principal)
+    if owner is None:
+        return where
+    allow_user(principal, where.user_id or owner)
+    return msgspec.structs.replace(where, user_id=owner)
 
 
 def _position(after: str | None) -> int | None:

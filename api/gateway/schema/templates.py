@@ -1,5 +1,6 @@
 """Templates as GraphQL shows them, and what changes them."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ _PARTS = {
     "image_url": "Push: a picture. Liquid.",
     "data": "Push: text values by name, for the app. Liquid.",
 }
+_MAX_PROBLEMS = 100
 _LOCALE = "A BCP 47 tag such as pt-BR."
 
 
@@ -61,9 +63,9 @@ class TemplateVersion:
     view: strawberry.Private[VersionView]
 
     @field(description="The variables that some language of it uses, as dotted paths.")
-    def variables(self) -> list[str]:
-        """Found by static analysis, when asked for."""
-        return list(self.view.variables)
+    async def variables(self, info: Info) -> list[str]:
+        """Found by static analysis, when asked for: all its texts are read, beside the event loop."""
+        return list(await info.context.services.previews.variables(self.view))
 
     @classmethod
     def of(cls, view: VersionView, published: int | None) -> Self:
@@ -122,17 +124,20 @@ class TemplateLocaleInput:
     image_url: str | None = field(default=UNSET, description=_PARTS["image_url"])
     data: JSON | None = field(default=UNSET, description=_PARTS["data"])
 
-    def read(self, path: tuple[str, ...]) -> LocaleView:
-        """For the domain; raises `ValidationFailed` naming the field below `path`."""
+    def problems(self, path: tuple[str, ...]) -> Iterator[FieldProblem]:
+        """What has the wrong type; the fields are named below `path`."""
+        data: Any = self.data or {}
+        if not isinstance(data, dict):
+            yield FieldProblem((*path, "data"), "type", "takes an object")
+            return
+        for name, value in data.items():
+            if not isinstance(value, str):
+                yield FieldProblem((*path, "data", name), "type", "takes a text")
+
+    def read(self) -> LocaleView:
+        """For the domain, where there are no problems."""
         parts: dict[str, Any] = {part: getattr(self, part) or None for part in _PARTS}
-        if not _is_text_by_name(parts["data"]):
-            message = "takes an object whose values are texts"
-            raise ValidationFailed([FieldProblem((*path, "data"), "type", message)])
         return LocaleView(locale=self.locale, **parts)
-
-
-def _is_text_by_name(data: Any) -> bool:
-    return data is None or (isinstance(data, dict) and all(isinstance(value, str) for value in data.values()))
 
 
 @strawberry.input(description="A new version of a template.")
@@ -143,8 +148,15 @@ class TemplateVersionInput:
     note: str | None = field(default=UNSET, description="What you have to say about it.")
 
     def read(self, path: tuple[str, ...] = ()) -> list[LocaleView]:
-        """The languages for the domain; raises as they do."""
-        return [locale.read((*path, "locales", str(index))) for index, locale in enumerate(self.locales)]
+        """The languages for the domain; raises `ValidationFailed` naming the fields below `path`."""
+        problems = [
+            problem
+            for index, locale in enumerate(self.locales)
+            for problem in locale.problems((*path, "locales", str(index)))
+        ]
+        if problems:
+            raise ValidationFailed(problems[:_MAX_PROBLEMS])
+        return [locale.read() for locale in self.locales]
 
 
 @strawberry.input(description="A new template, with its first version if you like.")

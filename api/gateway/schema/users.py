@@ -10,6 +10,7 @@ from strawberry import UNSET
 from api.gateway.schema.enums import describe
 from api.gateway.schema.envelope import PageMeta, Response
 from api.gateway.schema.node import Node
+from api.gateway.schema.preferences import Preferences
 from api.records import Page, UserDevice
 from api.records import User as UserRecord
 
@@ -63,6 +64,7 @@ class User(Node):
     locale: str = field(description="The language that templates are chosen by (BCP 47).")
     time_zone: str = field(description="Where they live (IANA name).")
     devices: list[Device] = field(description="The devices that push reaches.")
+    preferences: Preferences = field(description="What they chose to get, and when.")
     created_at: datetime = field(description="When they were created.")
     updated_at: datetime = field(description="When they last changed.")
 
@@ -76,6 +78,7 @@ class User(Node):
             locale=view.locale,
             time_zone=view.time_zone,
             devices=[Device.of(device) for device in view.devices],
+            preferences=Preferences.of(view.preferences),
             created_at=view.created_at,
             updated_at=view.updated_at,
         )

@@ -1,0 +1,319 @@
+"""What the roles are put together from, half of the composition root: the parts of one system, made from its settings.
+
+With `api.bootstrap`, which says what belongs to which role, the only module of `api` that knows `workers`.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from api.changes import Changes
+from api.database import Databases
+from api.gateway.actions import Actions
+from api.gateway.app import GatewayServices, gateway_app
+from api.gateway.claims import SqlClaims
+from api.gateway.erasure import Eraser
+from api.gateway.feed import Follower
+from api.gateway.outbox import SqlOutbox
+from api.gateway.previews import Previews
+from api.gateway.queries import Queries
+from api.gateway.repository import SqlRequests
+from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
+from api.gateway.suppressions import SqlSuppressions
+from api.health import OPTIONAL, health_routes
+from api.identity import Identity
+from api.peers import Peers
+from api.settings import Settings
+from api.system import System
+from api.templates.app import templates_app
+from api.templates.client import TemplatesClient
+from api.templates.repository import TemplateRepository
+from api.users.app import users_app
+from api.users.client import UsersClient
+from api.users.repository import UserRepository
+from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL
+from domain.doorbell import encode_rows
+from domain.errors import ConfigurationError, Unavailable
+from domain.notification import Channel
+from domain.ports import Bell, Broker, Cache, EmailProvider, LogRow, PushProvider, Sender
+from domain.send import SendPorts
+from domain.template import Renderer
+from workers.bell import BroadcastBell
+from workers.broker.memory import MemoryBroker
+from workers.broker.rabbitmq import RabbitBroker
+from workers.cache import MemoryCache, RedisCache
+from workers.consumer import Worker, WorkerSettings
+from workers.dispatcher import Dispatcher
+from workers.email.service import EmailSender, EmailSettings
+from workers.email.smtp import SmtpProvider
+from workers.push.fcm import FcmProvider
+from workers.push.service import PushSender
+from workers.relay import Relay
+from workers.resilience import Breaker, ProviderChain, only_errors
+from workers.standing import CurrentStandings
+
+log = logging.getLogger(__name__)
+
+Check = Callable[[], Awaitable[None]]
+CACHE_SIZE = 20_000
+SERVICE_FAILURES, SERVICE_PAUSE = 3, 2.0
+"""Calls of another service that fail in a row until it is left alone, and for how many seconds."""
+
+
+class Builder:
+    """Adds parts to one system; what several roles share is made once."""
+
+    def __init__(self, settings: Settings, system: System, *, embedded: bool = False) -> None:
+        self.settings = settings
+        self.system = system
+        self.embedded = embedded
+        self.metrics = CollectorRegistry()
+        self.checks: dict[str, Check] = {"start": system.check}
+        self.broker: Broker | None = None
+        self.bell: Bell | None = None
+        self.cache: Cache | None = None
+        self.changes: Changes | None = None
+
+    async def open_databases(self, *names: str) -> Databases:
+        """Connect to these databases and bring their tables up to date."""
+        urls = {name: url for name, url in self.settings.database_urls.items() if name in names}
+        databases = await Databases.open(urls, pool_size=self.settings.database_pool)
+        self.system.add("databases", start=databases.migrate, stop=databases.close)
+        for name in names:
+            self.checks[f"{name}_database"] = databases[name].ping
+        return databases
+
+    def open_broker(self) -> Broker:
+        """The broker of the settings; waited for in the background unless it is in this process."""
+        if self.broker is None:
+            self._refuse_in_process("broker_url")
+            url = self.settings.broker_url
+            self.broker = broker = MemoryBroker() if url == "memory://" else RabbitBroker(url)
+            self.system.add("broker", start=broker.connect, stop=broker.close)
+            self.checks["broker"] = partial(_available, broker, "broker")
+        return self.broker
+
+    def open_bell(self, *, needed: bool = True) -> Bell:
+        """The pub/sub of the settings. A role by which it is not `needed` may ring where nobody hears it."""
+        if self.bell is None:
+            if needed:
+                self._refuse_in_process("feed_url")
+            channels = [STATUS_CHANNEL, NUDGE_CHANNEL, CHANGES_CHANNEL]
+            self.bell = bell = BroadcastBell(self.settings.feed_url, channels)
+            self.system.add("feed", start=bell.connect, stop=bell.close)
+            self.checks["feed"] = partial(_available, bell, "feed")
+        return self.bell
+
+    def open_cache(self) -> Cache | None:
+        """What all processes remember together; None where they have nothing in common."""
+        if self.cache is None:
+            url = self.settings.cache_url
+            if url != "memory://":
+                self.cache = RedisCache(url)
+            elif self.embedded:
+                self.cache = MemoryCache(CACHE_SIZE)
+            if self.cache is not None:
+                self.system.add("cache", stop=self.cache.close)
+        return self.cache
+
+    def open_changes(self, *, needed: bool = True) -> Changes:
+        """How others are told that something has changed, and how it is heard."""
+        if self.changes is None:
+            self.changes = changes = Changes(self.open_bell(needed=needed), self.open_cache())
+            self.system.add("changes", start=changes.start, stop=changes.stop)
+        return self.changes
+
+    def peers(self) -> Peers:
+        """The clients of our other services."""
+        changes = self.open_changes()
+        return Peers(self.settings, self.system, changes, self.open_cache(), _service_breaker)
+
+    def suppressions(self, databases: Databases) -> SqlSuppressions:
+        """Our blocks on contact points."""
+        assert self.settings.secret is not None, "secrets are checked before anything is built"
+        return SqlSuppressions(databases["gateway"], self.settings.secret)
+
+    def _refuse_in_process(self, name: str) -> None:
+        """What is in one process cannot be shared with others."""
+        if not self.embedded and getattr(self.settings, name) == "memory://":
+            raise ConfigurationError(f"HELIOGRAPH_{name.upper()}: memory:// works in `heliograph up` only.")
+
+    def plain_app(self) -> ASGIApp:
+        """What a role without an API of its own serves: its health and its metrics."""
+        return Starlette(routes=health_routes(self.checks, optional=OPTIONAL, metrics=self.metrics))
+
+    def announce(self, rows: list[LogRow]) -> None:
+        """Tell the gateways what was committed."""
+        if rows:
+            self.open_bell().ring(STATUS_CHANNEL, encode_rows(rows))
+
+    # ------------------------------------------------------------------------------------------------ the services
+
+    def add_users(self, databases: Databases) -> FastAPI:
+        """The User Service."""
+        repository = UserRepository(databases["users"], self.open_changes(needed=False).tell)
+        token = self.settings.service_token
+        return users_app(repository, service_token=token, checks=self.checks, metrics=self.metrics)
+
+    def add_templates(self, databases: Databases) -> FastAPI:
+        """The Template Service."""
+        repository = TemplateRepository(databases["templates"], self.open_changes(needed=False).tell)
+        token = self.settings.service_token
+        return templates_app(repository, service_token=token, checks=self.checks, metrics=self.metrics)
+
+    def add_gateway(
+        self,
+        databases: Databases,
+        identity: Identity,
+        users: UsersClient,
+        templates: TemplatesClient,
+        beside: Mapping[str, FastAPI] | None = None,
+    ) -> ASGIApp:
+        """The API Gateway, with a dispatcher in its loop that acts right after each commit."""
+        database, bell = databases["gateway"], self.open_bell()
+        queries, status_store, suppressions = Queries(database), SqlStatusStore(database), self.suppressions(databases)
+        dispatcher = self.add_dispatcher(databases)
+
+        def accepted(rows: list[LogRow]) -> None:
+            dispatcher.nudge()
+            bell.ring(NUDGE_CHANNEL)
+            self.announce(rows)
+
+        requests = SqlRequests(database, queries, accepted)
+        feed = Follower(SqlStatusLog(database), bell)
+        eraser = Eraser(database, status_store, suppressions, users, self.announce)
+        self.open_changes().heed(eraser.heed)
+        previews = Previews(templates)
+        self.system.add("requests", stop=requests.drain)
+        self.system.add("previews", stop=started(previews.close))
+        self.system.add("eraser", start=eraser.start, stop=eraser.stop)
+        self.system.add("feed follower", start=feed.start, stop=feed.stop)
+        return gateway_app(
+            GatewayServices(
+                send_ports=SendPorts(requests, users, templates, suppressions, Renderer()),
+                queries=queries,
+                cancel=Actions(status_store, queries, self.announce).cancel,
+                users=users,
+                templates=templates,
+                previews=previews,
+                suppressions=suppressions,
+                hasten_erasure=eraser.hasten,
+                keys=identity.keys,
+                limiter=identity.limiter,
+                sockets=identity.sockets,
+                feed=feed,
+                api_keys=identity.credentials,
+                checks=self.checks,
+                metrics=self.metrics,
+                beside=beside or {},
+            )
+        )
+
+    # ------------------------------------------------------------------------------------------------- the workers
+
+    def add_dispatcher(self, databases: Databases) -> Dispatcher:
+        """A dispatcher; in the embedded system it first takes over what a killed process left behind."""
+        outbox = SqlOutbox(databases["gateway"])
+        if self.embedded:
+            self.system.add("recovery", start=partial(_take_over, outbox))
+        dispatcher = Dispatcher(
+            outbox,
+            self.open_broker(),
+            redrive=self.settings.redrive_seconds,
+            poll=self.settings.dispatch_poll_seconds,
+            window=self.settings.dispatch_window,
+        )
+        self.system.add("dispatcher", start=started(dispatcher.start), stop=dispatcher.stop)
+        return dispatcher
+
+    def add_relay(self, databases: Databases) -> None:
+        """The status relay."""
+        database = databases["gateway"]
+        relay = Relay(self.open_broker(), SqlStatusStore(database), SqlStatusLog(database), self.open_bell())
+        self.system.add("relay", start=started(relay.start), stop=relay.stop)
+
+    def add_worker(
+        self, channel: Channel, databases: Databases, users: UsersClient, templates: TemplatesClient
+    ) -> None:
+        """The Email Service or the Push Service."""
+        make = self.email_sender if channel is Channel.EMAIL else self.push_sender
+        settings = WorkerSettings(
+            lease=self.settings.lease_seconds,
+            deadline=self.settings.delivery_deadline_seconds,
+            concurrency=self.settings.worker_concurrency,
+        )
+        worker = Worker(
+            channel,
+            self.open_broker(),
+            SqlClaims(databases["gateway"]),
+            CurrentStandings(users, self.suppressions(databases)),
+            make(templates),
+            self.settings.retry_policy,
+            settings,
+        )
+        stop = partial(worker.stop, self.settings.drain_seconds)
+        self.system.add(f"{channel.routing_key} worker", start=started(worker.start), stop=stop)
+
+    def email_sender(self, templates: TemplatesClient) -> Sender:
+        """Email's way out."""
+        if self.settings.smtp_url is None:
+            raise ConfigurationError("HELIOGRAPH_SMTP_URL: the Email Service needs to know its mail server.")
+        provider: EmailProvider = SmtpProvider(self.settings.smtp_url, pool_size=self.settings.smtp_pool)
+        self.system.add("smtp", stop=provider.close)
+        chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now)
+        settings = EmailSettings(sender=self.settings.email_from, sender_name=self.settings.email_from_name)
+        return EmailSender(chain, templates, settings)
+
+    def push_sender(self, templates: TemplatesClient) -> Sender:
+        """Push's way out."""
+        if self.settings.fcm_credentials is None and self.settings.fcm_url is None:
+            raise ConfigurationError("HELIOGRAPH_FCM_CREDENTIALS: the Push Service needs its service account's file.")
+        credentials, project = self.settings.fcm_credentials, self.settings.fcm_project
+        provider: PushProvider = FcmProvider(credentials, project, url=self.settings.fcm_url)
+        self.system.add("fcm", stop=provider.close)
+        chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now)
+        return PushSender(chain, templates)
+
+    def breakers(self, names: list[str]) -> Mapping[str, Breaker]:
+        """One breaker a provider."""
+        return {
+            name: Breaker(
+                name, fail_max=self.settings.breaker_failures, reset_after=self.settings.breaker_reset_seconds
+            )
+            for name in names
+        }
+
+
+async def _available(part: Broker | Bell, name: str) -> None:
+    if not part.available:
+        raise Unavailable(f"The {name} is not connected.")
+
+
+async def _take_over(outbox: SqlOutbox) -> None:
+    """The lock says that we are alone: whatever was published or claimed died with the process before us."""
+    for channel in Channel:
+        if count := await outbox.expedite(channel, revoke=True):
+            log.info("%d unfinished %s notifications are taken up again", count, channel.routing_key)
+
+
+def _service_breaker(name: str) -> Breaker:
+    return Breaker(f"{name} service", fail_max=SERVICE_FAILURES, reset_after=SERVICE_PAUSE, counts=only_errors)
+
+
+def started(call: Callable[[], object]) -> Callable[[], Awaitable[object]]:
+    """A step of the system that does not wait."""
+
+    async def step() -> object:
+        return call()
+
+    return step
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
