@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 from api.database import Databases
 from bench.load import flat_out, in_batches, paced, send_one
@@ -40,6 +41,9 @@ def scaled_out(folder: Path, sink_port: int) -> Iterator[tuple[Cluster, dict[str
         env = {
             "HELIOGRAPH_BROKER_URL": rabbitmq.url,
             "HELIOGRAPH_FEED_URL": redis.url,
+            "HELIOGRAPH_CACHE_URL": redis.url,
+            "HELIOGRAPH_SERVICE_TOKEN": token_hex(16),
+            "HELIOGRAPH_SECRET": token_hex(16),
             "HELIOGRAPH_USERS_URL": f"http://127.0.0.1:{users_port}",
             "HELIOGRAPH_TEMPLATES_URL": f"http://127.0.0.1:{templates_port}",
             **{f"HELIOGRAPH_{name.upper()}_DATABASE_URL": url for name, url in urls.items()},

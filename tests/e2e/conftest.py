@@ -15,17 +15,17 @@ from tests.e2e.api import Api
 from tests.servers.roles import API_KEY, Cluster, free_port
 
 ROOT = Path(__file__).parents[2]
-GIVEN = {"POSTGRES_PASSWORD": "p", "RABBITMQ_PASSWORD": "r", "HELIOGRAPH_SERVICE_TOKEN": "t" * 32}
+JWT_SECRET = "b0d5e8f4a1c9267380ff5b7e6d21a4c8"
+"""What the tokens of the tests' end users are signed with."""
+GIVEN = {
+    "POSTGRES_PASSWORD": "p",
+    "RABBITMQ_PASSWORD": "r",
+    "HELIOGRAPH_SERVICE_TOKEN": "5d1e8a94c07b3f62",
+    "HELIOGRAPH_SECRET": "c3f7a10e94d2b8561f0e7a3c9d84b26e",
+    "HELIOGRAPH_JWT_SECRET": JWT_SECRET,
+}
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 FAST = {"HELIOGRAPH_RETRY_SCHEDULE": "0.3,0.6", "HELIOGRAPH_LOG_LEVEL": "INFO"}
-
-
-class Running(msgspec.Struct, frozen=True):
-    """A system that runs: its gateway's port, where its sandbox shows what was sent, and its processes."""
-
-    cluster: Cluster
-    port: int
-    sandbox_port: int
 
 
 class Compose:
@@ -63,6 +63,24 @@ class Compose:
         return self._addresses[f"{host}:{urlsplit(value).port}"]
 
 
+class Running(msgspec.Struct, frozen=True):
+    """A system that runs: its gateway's port, where its sandbox shows what was sent, and its processes.
+
+    Where it is one of `compose.yml`, `compose` and `ports` say how a role of it is started again.
+    """
+
+    cluster: Cluster
+    port: int
+    sandbox_port: int
+    compose: Compose | None = None
+    ports: dict[str, int] = {}
+
+    def start_again(self, role: str) -> None:
+        """Start a role that was killed, where it was."""
+        assert self.compose is not None, "only a scaled-out system has roles of its own"
+        start_role(self.cluster, self.compose, role, self.ports)
+
+
 @pytest.fixture(scope="module")
 def scaled_out(
     postgres: Any, rabbitmq: Any, redis_server: Any, tmp_path_factory: pytest.TempPathFactory
@@ -96,7 +114,7 @@ def start_compose(stack: ExitStack, postgres: Any, rabbitmq: Any, redis_server: 
     for process in cluster.processes.values():
         if process.name != "migrate":
             process.wait_ready()
-    return Running(cluster, ports["gateway"], ports["sandbox"])
+    return Running(cluster, ports["gateway"], ports["sandbox"], compose, ports)
 
 
 def start_role(cluster: Cluster, compose: Compose, role: str, ports: Mapping[str, int]) -> None:
@@ -111,7 +129,12 @@ def start_role(cluster: Cluster, compose: Compose, role: str, ports: Mapping[str
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """`heliograph up`."""
     folder = tmp_path_factory.mktemp("embedded")
-    cluster = Cluster(folder, {"HELIOGRAPH_VAR_DIR": str(folder / "var"), "HELIOGRAPH_API_KEY": API_KEY, **FAST})
+    own = {
+        "HELIOGRAPH_VAR_DIR": str(folder / "var"),
+        "HELIOGRAPH_API_KEY": API_KEY,
+        "HELIOGRAPH_JWT_SECRET": JWT_SECRET,
+    }
+    cluster = Cluster(folder, {**own, **FAST})
     gateway = cluster.add_role("gateway", "up")
     try:
         gateway.wait_ready()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
-API_KEY = "hg_test_0123456789abcdefghijklmnop"
+API_KEY = "hg_9f3c1b7de24a60588c1d4e7fa3b2d9e1"
 
 
 def free_port() -> int:
@@ -40,6 +40,10 @@ class Process:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
         raise RuntimeError(f"{self.name} is not ready:\n{self.log_text()[-3000:]}")
+
+    def wait(self, seconds: float = READY_SECONDS) -> int:
+        """Its exit status, once it has ended by itself."""
+        return self._process.wait(seconds)
 
     @property
     def cpu_seconds(self) -> float:
