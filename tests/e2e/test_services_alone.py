@@ -101,6 +101,7 @@ class TestDiscovery:
         async with Api(gateway.port, API_KEY) as api:
             await found(api)
             cluster.processes["users-1"].kill()
+            await found(api)  # it may have heard of this one only
             for _ in range(6):
                 await person(api)
             cluster.processes["users-2"].kill()
