@@ -10,8 +10,8 @@ from tests.contracts.gateway_store import Store
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """A new gateway database on each engine; whatever a test does to it, the invariants hold."""
+async def databases(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Databases]:
+    """A new gateway database on each engine."""
     if request.param == "sqlite":
         url = f"sqlite://{tmp_path}/gateway.db"
     else:
@@ -19,7 +19,13 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         url = make()
     databases = await Databases.open({"gateway": url})
     await databases.migrate()
+    yield databases
+    await databases.close()
+
+
+@pytest.fixture
+async def store(databases: Databases) -> AsyncIterator[Store]:
+    """The same with everything on it; whatever a test does to it, the invariants hold."""
     store = Store(databases)
     yield store
     await store.check_invariants()
-    await databases.close()

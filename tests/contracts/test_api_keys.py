@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -19,20 +19,6 @@ from domain.ids import API_KEY, new_id
 
 READ = {Scope.NOTIFICATIONS_READ}
 LONG = 3600.0
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def databases(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Databases]:
-    """A gateway database of each engine."""
-    if request.param == "sqlite":
-        url = f"sqlite://{tmp_path}/gateway.db"
-    else:
-        make: Callable[[], str] = request.getfixturevalue("postgres_database")
-        url = make()
-    databases = await Databases.open({"gateway": url})
-    await databases.migrate()
-    yield databases
-    await databases.close()
 
 
 @pytest.fixture

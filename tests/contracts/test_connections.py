@@ -1,9 +1,7 @@
 """Connections on both engines: every row once, however many come in between, and refusals that name the argument."""
 
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -14,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strawberry.schema.config import StrawberryConfig
 
-from api.database import Databases
 from api.gateway import cursor
 from api.gateway.queries import NotificationFilter, Stretch
 from api.gateway.schema.connections import ConnectionQueries
@@ -90,19 +87,6 @@ def check_shape(connection: Any) -> None:
 def ids_of(connection: Any) -> list[str]:
     """Those on this page."""
     return [node["id"] for node in connection["nodes"]]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "sqlite":
-        url = f"sqlite://{tmp_path}/gateway.db"
-    else:
-        make: Callable[[], str] = request.getfixturevalue("postgres_database")
-        url = make()
-    databases = await Databases.open({"gateway": url})
-    await databases.migrate()
-    yield Store(databases)
-    await databases.close()
 
 
 async def page(store: Store, caller: Principal = EVERYBODY, **variables: Any) -> Any:
