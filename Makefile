@@ -10,12 +10,13 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 ARGS ?=
+MINUTES ?= 10
 
 # Read only when the virtual environment is made. Recipes that need Python get an error that says what to do.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 
-.PHONY: help run test check format bench lock install install-dev clean
+.PHONY: help run test check format bench soak lock install install-dev clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +40,9 @@ format: $(DEV) ## format the code and repair what the linter can
 
 bench: $(RUNTIME) ## measure throughput and latency (ARGS='--help')
 	$(BIN)/python -m bench $(ARGS)
+
+soak: $(DEV) ## kill everything in turn under load and check every promise (MINUTES=10, ARGS='--help')
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 COMPILE = uv pip compile pyproject.toml --universal --generate-hashes --no-annotate --no-emit-index-url --quiet \
 	--custom-compile-command 'make lock' $(ARGS)

@@ -13,13 +13,14 @@ from pathlib import Path
 
 MESSAGE_ID = re.compile(rb"^Message-ID:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 FLUSH_SECONDS = 0.1
+TAKEN = b"250 2.0.0 taken\r\n"
 
 
 class Sink(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, taken: list[tuple[float, bytes]]) -> None:
-        self._taken = taken
+    def __init__(self, taken: list[tuple[float, bytes]], delay: float) -> None:
+        self._taken, self._delay = taken, delay
         self._buffer = b""
         self._in_data = False
 
@@ -42,7 +43,10 @@ class Sink(asyncio.Protocol):
             self._buffer, self._in_data = rest, False
             named = MESSAGE_ID.search(mail)
             self._taken.append((time.time(), named[1] if named else b"?"))
-            self._transport.write(b"250 2.0.0 taken\r\n")
+            if self._delay:
+                asyncio.get_running_loop().call_later(self._delay, self._transport.write, TAKEN)
+            else:
+                self._transport.write(TAKEN)
             return True
         line, found, rest = self._buffer.partition(b"\r\n")
         if not found:
@@ -64,11 +68,11 @@ class Sink(asyncio.Protocol):
             self._transport.write(b"250 2.0.0 ok\r\n")
 
 
-async def serve(port: int, out: Path) -> None:
-    """Listen until SIGTERM; write what was taken a few times a second."""
+async def serve(port: int, out: Path, delay: float) -> None:
+    """Listen until SIGTERM; write what was taken a few times a second. A mail is answered `delay` seconds later."""
     taken: list[tuple[float, bytes]] = []
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Sink(taken), "127.0.0.1", port)
+    server = await loop.create_server(lambda: Sink(taken, delay), "127.0.0.1", port)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     with out.open("ab", buffering=0) as file:
@@ -84,8 +88,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds between taking a mail and saying so")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.port, arguments.out))
+    asyncio.run(serve(arguments.port, arguments.out, arguments.delay))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,11 @@ class Process:
                 time.sleep(0.1)
         raise RuntimeError(f"{self.name} is not ready:\n{self.log_text()[-3000:]}")
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     def wait(self, seconds: float = READY_SECONDS) -> int:
         """Its exit status, once it has ended by itself."""
         return self._process.wait(seconds)

@@ -1,0 +1,112 @@
+"""What must hold after every fault, looked up in the gateway database and compared with what the mail sink saw."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from api.database import Database, Databases
+from domain.notification import FINAL, TRANSITIONS, Status
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """What the database and the sink come to. No breaches: every invariant holds.
+
+    `duplicates` are mails beyond the first of each notification; `unknown` counts attempts whose outcome nobody knows.
+    """
+
+    accepted: int
+    statuses: dict[str, int]
+    duplicates: int
+    unknown: int
+    breaches: list[str]
+
+
+async def check(url: str, mails: Mapping[str, int], *, allowance: int | None = None) -> Checked:
+    """Check a gateway database in which nothing is under way any more. `mails` are counted by notification.
+
+    Duplicates may be as many as outcomes are unknown; `allowance` names another bound (kills times what was in flight,
+    and lease overruns).
+    """
+    databases = await Databases.open({"gateway": url}, pool_size=2)
+    try:
+        return await _check(databases["gateway"], mails, allowance)
+    finally:
+        await databases.close()
+
+
+async def _check(database: Database, mails: Mapping[str, int], allowance: int | None) -> Checked:
+    rows = await database.query("SELECT id, status, sequence, next_at, token, possible_duplicate FROM notifications")
+    log = await database.query(
+        "SELECT position, notification_id, sequence, status, previous_status FROM status_log ORDER BY position"
+    )
+    head = (await database.query("SELECT position FROM status_log_head"))[0]["position"]
+    unknown = (await database.query("SELECT count(*) AS n FROM attempts WHERE outcome = 'UNKNOWN'"))[0]["n"]
+    duplicates = sum(count - 1 for count in mails.values())
+    breaches = [*_of_positions(log, head), *_of_histories(log), *_of_rows(rows, log), *_of_mails(rows, log, mails)]
+    bound = unknown if allowance is None else allowance
+    if duplicates > bound:
+        breaches.append(f"{duplicates} duplicates, and at most {bound} may be")
+    return Checked(
+        accepted=len(rows),
+        statuses=dict(Counter(row["status"] for row in rows)),
+        duplicates=duplicates,
+        unknown=unknown,
+        breaches=breaches,
+    )
+
+
+def _of_positions(log: Rows, head: int) -> Iterator[str]:
+    if [row["position"] for row in log] != list(range(1, len(log) + 1)) or head != len(log):
+        yield f"the log's positions are not 1 to {head}"
+
+
+def _of_histories(log: Rows) -> Iterator[str]:
+    """Each notification's entries count 1, 2, 3, …, follow one another, and end in one final status."""
+    for id, entries in _by_notification(log).items():
+        if [entry["sequence"] for entry in entries] != list(range(1, len(entries) + 1)):
+            yield f"{id}: its sequence has holes or twins"
+        before: str | None = None
+        for entry in entries:
+            if entry["previous_status"] != before:
+                yield f"{id}: {entry['status']} says that it follows {entry['previous_status']}, not {before}"
+            if before is not None and Status(entry["status"]) not in TRANSITIONS[Status(before)]:
+                yield f"{id}: {before} was followed by {entry['status']}"
+            before = entry["status"]
+        if before is not None and Status(before) not in FINAL:
+            yield f"{id}: it has not ended, it is {before}"
+
+
+def _of_rows(rows: Rows, log: Rows) -> Iterator[str]:
+    """A row says what its log says, and a final one is at rest."""
+    last = {id: entries[-1] for id, entries in _by_notification(log).items()}
+    for row in rows:
+        entry = last.get(row["id"])
+        if entry is None or (entry["status"], entry["sequence"]) != (row["status"], row["sequence"]):
+            yield f"{row['id']}: its row and its log disagree"
+        if (row["next_at"] is None) is not (Status(row["status"]) in FINAL):
+            yield f"{row['id']}: it is {row['status']}, and its clock says otherwise"
+        if row["token"] is not None and Status(row["status"]) in FINAL:
+            yield f"{row['id']}: it is {row['status']} and still claimed"
+
+
+def _of_mails(rows: Rows, log: Rows, mails: Mapping[str, int]) -> Iterator[str]:
+    """What is SENT was seen, what is not was not, and what was seen twice says so."""
+    sent = {entry["notification_id"] for entry in log if entry["status"] == Status.SENT}
+    flagged = {row["id"] for row in rows if row["possible_duplicate"]}
+    known = {row["id"] for row in rows}
+    yield from (f"{id}: it is SENT, and the sink never saw it" for id in sorted(sent - mails.keys()))
+    yield from (f"{id}: the sink saw it, and it is nowhere" for id in sorted(mails.keys() - known))
+    for id, count in mails.items():
+        if count > 1 and id not in flagged:
+            yield f"{id}: the sink saw it {count} times, and it is not flagged as a possible duplicate"
+
+
+def _by_notification(log: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    histories: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in log:
+        histories.setdefault(entry["notification_id"], []).append(entry)
+    return histories
