@@ -136,8 +136,9 @@ class Builder:
 
     def suppressions(self, databases: Databases) -> SqlSuppressions:
         """Our blocks on contact points."""
-        assert self.settings.secret is not None, "secrets are checked before anything is built"
-        return SqlSuppressions(databases["gateway"], self.settings.secret)
+        secret = self.settings.secret or self.settings.service_token
+        assert secret is not None, "secrets are checked before anything is built"
+        return SqlSuppressions(databases["gateway"], secret)
 
     def _refuse_in_process(self, name: str) -> None:
         """What is in one process cannot be shared with others."""

@@ -7,12 +7,14 @@ from api.settings import PREFIX as VARIABLE
 from api.settings import Settings
 from domain.errors import ConfigurationError
 
-NEEDED = ("service_token", "secret")
+NEEDED = ("service_token",)
 """Whoever uses these cannot do without."""
-CHECKED = (*NEEDED, "api_key", "jwt_secret")
+CHECKED = (*NEEDED, "secret", "api_key", "jwt_secret")
 MIN_TOKEN = 16
 MIN_KEY = 24
 MIN_DISTINCT = 5
+MIN_OWN = 8
+"""Letters and digits that a secret must have besides the words that others try first."""
 DEVELOPMENT_KEY = PREFIX + "dev_"
 
 WELL_KNOWN = (
@@ -37,7 +39,7 @@ WELL_KNOWN = (
     "test1234",
     "testtest",
 )
-"""None is short, and but for runs of digits none is a hexadecimal number: chance does not hit upon them."""
+"""What others try first. None is short, so chance does not hit upon them."""
 
 
 def refuse_weak_secrets(settings: Settings, names: Collection[str]) -> None:
@@ -78,9 +80,10 @@ def weakness_of(secret: str) -> str | None:
         return "is made of very few different characters"
     if secret in (secret + secret)[1:-1]:
         return "repeats itself"
-    plain = "".join(character for character in secret.lower() if character.isalnum())
-    word = next((word for word in WELL_KNOWN if word in plain), None)
-    return f"contains {word!r}, which others try first" if word else None
+    own = "".join(character for character in secret.lower() if character.isalnum())
+    for word in WELL_KNOWN:
+        own = own.replace(word, "")
+    return "is little more than words that others try first" if len(own) < MIN_OWN else None
 
 
 def _refused(name: str, why: str) -> ConfigurationError:

@@ -50,7 +50,9 @@ class Settings(BaseSettings):
     service_token: str | None = Field(None, min_length=16, description="What services show each other.")
     api_key: str | None = Field(None, description="An API key with all scopes that the gateway sees to at its start.")
     secret: str | None = Field(
-        None, min_length=32, description="What suppressed contact points are hashed with. Never change it."
+        None,
+        min_length=32,
+        description="What suppressed addresses are hashed with; left out, it is the service token. Never change it.",
     )
     jwt_secret: str | None = Field(
         None, min_length=32, description="The HS256 secret of the tokens that end users come with; `sub` is the user."

@@ -52,7 +52,7 @@ async def test_a_service_serves_alone(service: str, cluster: Cluster, postgres_d
     [
         ({"HELIOGRAPH_SERVICE_TOKEN": ""}, "HELIOGRAPH_SERVICE_TOKEN"),
         ({"HELIOGRAPH_SERVICE_TOKEN": "changeme-changeme"}, "HELIOGRAPH_SERVICE_TOKEN"),
-        ({"HELIOGRAPH_SECRET": ""}, "HELIOGRAPH_SECRET"),
+        ({"HELIOGRAPH_SECRET": "default-secret-for-development-0123456789"}, "HELIOGRAPH_SECRET"),
         ({"HELIOGRAPH_API_KEY": "hg_dev_9f3c1b7de24a60588c1d4e7fa3b2d9e1"}, "HELIOGRAPH_API_KEY"),
         ({"HELIOGRAPH_JWT_SECRET": "secret" * 8}, "HELIOGRAPH_JWT_SECRET"),
         ({"HELIOGRAPH_RATE_LIMIT": "lots"}, "HELIOGRAPH_RATE_LIMIT"),
