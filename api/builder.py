@@ -40,6 +40,7 @@ from api.users.repository import UserRepository
 from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import ConfigurationError, Unavailable
+from domain.events import MAX_DELIVERIES
 from domain.notification import Channel
 from domain.ports import Bell, Broker, Cache, EmailProvider, LogRow, PushProvider, Sender
 from domain.send import SendPorts
@@ -247,7 +248,7 @@ class Builder:
         settings = WorkerSettings(
             lease=self.settings.lease_seconds,
             deadline=self.settings.delivery_deadline_seconds,
-            concurrency=self.settings.worker_concurrency,
+            concurrency=self._in_hand(channel),
         )
         worker = Worker(
             channel,
@@ -260,6 +261,13 @@ class Builder:
         )
         stop = partial(worker.stop, self.settings.drain_seconds)
         self.system.add(f"{channel.routing_key} worker", start=started(worker.start), stop=stop)
+
+    def _in_hand(self, channel: Channel) -> int:
+        """For email no more than have a connection, and one list: what waits for one waits at its call's expense, and
+        calls that begin late are cut off half-way."""
+        if channel is Channel.EMAIL:
+            return min(self.settings.worker_concurrency, self.settings.smtp_pool + MAX_DELIVERIES)
+        return self.settings.worker_concurrency
 
     def email_sender(self, templates: TemplatesClient) -> Sender:
         """Email's way out."""

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
 
     email_providers: Names = Field(("smtp",), description="In order of preference, with commas: `smtp`.")
     smtp_url: str | None = Field(None, description="`smtp://user:password@host:587`; `up` has a mailbox of its own.")
-    smtp_pool: int = Field(10, ge=1, le=1000, description="Connections to the SMTP server per worker.")
+    smtp_pool: int = Field(20, ge=1, le=1000, description="Connections to the SMTP server per worker.")
     email_from: str = Field("heliograph@sandbox.heliograph.test", description="The address that mail is from.")
     email_from_name: str | None = Field("Heliograph", description="The name that mail is from.")
     push_providers: Names = Field(("fcm",), description="In order of preference, with commas: `fcm`.")
@@ -80,7 +80,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(60.0, gt=0, description="How long a claim holds.")
     delivery_deadline_seconds: float = Field(20.0, gt=0, description="How long one delivery attempt may take.")
     redrive_seconds: float = Field(30.0, gt=0, description="When a published notification is published again.")
-    worker_concurrency: int = Field(200, ge=1, le=10_000, description="Notifications that one worker has in hand.")
+    worker_concurrency: int = Field(
+        200, ge=1, le=10_000, description="Notifications that one worker has in hand at most."
+    )
     dispatch_poll_seconds: float = Field(0.25, gt=0, description="How often the dispatcher looks without a nudge.")
     dispatch_window: int = Field(100, ge=1, description="Messages that may wait in a delivery queue.")
     drain_seconds: float = Field(25.0, gt=0, description="How long a stop waits for what is in flight.")
