@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+IN_FLIGHT = 1.0
+"""Seconds after its acceptance for which a notification may be in flight, and a fault's victim."""
+
 
 class Episode(msgspec.Struct, kw_only=True):
     """One fault of the schedule: when it began and was mended (monotonic), and when all from before had its end."""
@@ -22,7 +25,7 @@ class Episode(msgspec.Struct, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """All episodes of one fault. What was accepted from the beginning of one until the next one began counts for it."""
+    """All episodes of one fault: what was accepted since it began, or was in flight then, until the next one began."""
 
     name: str
     times: int
@@ -45,7 +48,7 @@ def rows_of(
     for episode in episodes:
         of_fault.setdefault(episode.name, [])
     for id, at in accepted.items():
-        before = [episode for episode in episodes if episode.begun <= at]
+        before = [episode for episode in episodes if episode.begun <= at + IN_FLIGHT]
         of_fault[before[-1].name if before else "(none)"].append(id)
     return [_row(name, ids, episodes, final, mails) for name, ids in sorted(of_fault.items())]
 
