@@ -15,9 +15,10 @@ from starlette.types import ASGIApp
 
 from api.changes import Changes
 from api.database import Databases
-from api.gateway.actions import Actions
+from api.gateway.actions import Actions, Replays
 from api.gateway.app import GatewayServices, gateway_app
 from api.gateway.claims import SqlClaims
+from api.gateway.dead_letters import SqlDeadLetters
 from api.gateway.erasure import Eraser
 from api.gateway.feed import Follower
 from api.gateway.outbox import SqlOutbox
@@ -182,12 +183,13 @@ class Builder:
         queries, status_store, suppressions = Queries(database), SqlStatusStore(database), self.suppressions(databases)
         dispatcher = self.add_dispatcher(databases)
 
-        def accepted(rows: list[LogRow]) -> None:
+        def to_send(rows: list[LogRow]) -> None:
             dispatcher.nudge()
             bell.ring(NUDGE_CHANNEL)
             self.announce(rows)
 
-        requests = SqlRequests(database, queries, accepted)
+        requests = SqlRequests(database, queries, to_send)
+        dead_letters = SqlDeadLetters(database)
         feed = Follower(SqlStatusLog(database), bell)
         eraser = Eraser(database, status_store, suppressions, users, self.announce)
         self.open_changes().heed(eraser.heed)
@@ -205,6 +207,8 @@ class Builder:
                 templates=templates,
                 previews=previews,
                 suppressions=suppressions,
+                dead_letters=dead_letters,
+                replays=Replays(dead_letters, status_store, to_send, rate=self.settings.replay_rate),
                 hasten_erasure=eraser.hasten,
                 keys=identity.keys,
                 limiter=identity.limiter,

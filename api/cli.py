@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api import cli_keys
+from api import cli_dead_letters, cli_keys
 from domain.errors import ConfigurationError, HeliographError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 
 app.add_typer(cli_keys.app)
+app.add_typer(cli_dead_letters.app)
 
 
 class Service(StrEnum):

@@ -14,6 +14,8 @@ from domain.errors import ConfigurationError
 from domain.retry import DEFAULT_SCHEDULE, AfterUnknown, RetryPolicy
 
 PREFIX = "HELIOGRAPH_"
+MAX_REPLAY_RATE = 1_000
+"""A second; what is faster needs no pace."""
 Names = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[tuple[float, ...], NoDecode]
 
@@ -85,6 +87,9 @@ class Settings(BaseSettings):
     )
     dispatch_poll_seconds: float = Field(0.25, gt=0, description="How often the dispatcher looks without a nudge.")
     dispatch_window: int = Field(100, ge=1, description="Messages that may wait in a delivery queue.")
+    replay_rate: int = Field(
+        50, ge=1, le=MAX_REPLAY_RATE, description="Dead letters a second that are given back where many are replayed."
+    )
     drain_seconds: float = Field(25.0, gt=0, description="How long a stop waits for what is in flight.")
     breaker_failures: int = Field(5, ge=1, description="Failures in a row that open a provider's breaker.")
     breaker_reset_seconds: float = Field(30.0, gt=0, description="How long an open breaker waits for its probe.")

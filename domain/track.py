@@ -91,10 +91,15 @@ def _refusal(row: Progress, change: StatusChanged, now: datetime) -> str | None:
 
 
 def _queued_refusal(row: Progress, change: StatusChanged, now: datetime) -> str | None:
-    """Rules R5 and R9: QUEUED speaks of the attempt that it was published for, and FAILED is left by replay only."""
+    """Rules R5 and R9: QUEUED speaks of the attempt that it was published for, and FAILED is left by replay only.
+
+    A replay that names an attempt is of that attempt's dead letter, and of no later one.
+    """
     if change.replay:
         if row.status is not Status.FAILED:
             return f"{row.status} is not replayed"
+        if change.attempt and row.attempt != change.attempt:
+            return "it was replayed and failed again"
         return "deliver_by has passed" if row.deliver_by is not None and now >= row.deliver_by else None
     if row.status not in BEFORE_QUEUED:
         return f"{row.status} is not followed by QUEUED"
@@ -121,7 +126,8 @@ def _settle_clock(row: Progress, change: StatusChanged, now: datetime) -> Progre
         "uncertain": row.uncertain or change.uncertain,
     }
     if change.replay:
-        return msgspec.structs.replace(row, **{**facts, "attempts_used": 0, "next_at": now, "token": None})
+        due_at = change.retry_at or now  # whoever replays many spreads them
+        return msgspec.structs.replace(row, **{**facts, "attempts_used": 0, "next_at": due_at, "token": None})
     if change.status in FINAL:
         return msgspec.structs.replace(row, **facts, token=None, settled=False, next_at=None)
     if change.status in (Status.RETRYING, Status.SCHEDULED):

@@ -29,6 +29,7 @@ from domain.ports import LogRow
 from domain.send import SendPorts
 from domain.template import Renderer
 from domain.views import NotificationView, Order, Receipt, RequestView, receipt_of
+from tests.services.letter_fakes import Letters
 from tests.services.service_fakes import NOON, Papers, People
 from tests.unit.feed_fakes import FakeBell, FakeLog
 
@@ -271,6 +272,7 @@ class Gateway:
         self.keys, self.store, self.people, self.papers = Keys(), Store(), People(), Papers()
         self.feed = Follower(self.store.log, self.store.bell, poll=0.05)
         self.blocks, self.ring, self.sockets = Blocks(), KeyRing(), Sockets()
+        self.letters = Letters()
         self.previews = Previews(self.papers)
         self.hastened = 0
         self.app = gateway_app(
@@ -282,6 +284,8 @@ class Gateway:
                 templates=self.papers,
                 previews=self.previews,
                 suppressions=self.blocks,
+                dead_letters=self.letters,
+                replays=self.letters,
                 hasten_erasure=self._hasten,
                 keys=self.ring,
                 limiter=RateLimiter(rate),

@@ -33,6 +33,7 @@ OPERATIONS = {
     "templates": f"templates {SEEN}",
     "preview_template": f'preview_template(input: {{template: {{key: "<template>"}}}}) {SEEN}',
     "suppressions": f"suppressions {SEEN}",
+    "dead_letters": f"dead_letters {SEEN}",
     "api_keys": f"api_keys {SEEN}",
     "node": 'node(id: "<notification>") { id }',
     "send_notification": f'send_notification(input: {{recipient: {{user_id: "<user>"}}, {CONTENT}}}) {SEEN}',
@@ -50,6 +51,8 @@ OPERATIONS = {
     "delete_template": f'delete_template(key: "<template>") {SEEN}',
     "add_suppression": f'add_suppression(input: {{channel: EMAIL, contact_point: "x@example.com"}}) {SEEN}',
     "lift_suppression": f'lift_suppression(id: "<suppression>") {SEEN}',
+    "replay_dead_letters": f'replay_dead_letters(ids: ["<letter>"]) {SEEN}',
+    "replay_dead_letters_where": f"replay_dead_letters_where(filter: {{channel: PUSH}}) {SEEN}",
     "create_api_key": f'create_api_key(input: {{name: "New", scopes: ["operations"]}}) {SEEN}',
     "revoke_api_key": f'revoke_api_key(id: "<key>") {SEEN}',
     "notification_status": 'notification_status(id: "<notification>") { sequence }',
@@ -114,6 +117,7 @@ class World:
             "notification": sent["data"]["notifications"][0]["id"],
             "request": f"r-{user}",
             "suppression": (await gateway.blocks.add(Channel.EMAIL, f"{user}@example.org", "test")).id,
+            "letter": gateway.letters.add().id,
             "key": (await gateway.ring.create("one", ["users:read"])).id,
         }
 
@@ -217,7 +221,7 @@ class TestEndUsers:
         assert await world.gateway.ask(query, {"id": others[thing]}, key=secret) == {"node": None}
         assert await world.gateway.ask(query, {"id": mine[thing]}, key=secret) == {"node": {"id": mine[thing]}}
 
-    @pytest.mark.parametrize("thing", ["suppression", "key"])
+    @pytest.mark.parametrize("thing", ["suppression", "letter", "key"])
     async def test_what_is_nobodys_in_particular_is_null_too(self, world: World, thing: str) -> None:
         mine = await world._things()
         secret = world._known(kind=Kind.END_USER, user_id=mine["user"], scopes=frozenset())

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from api import cli_keys
+from api import cli_gateway, cli_keys
 from api.api_keys import ApiKey, NewKey
 from api.embedded import KEY_FILE
 from api.key_rules import checked
@@ -97,7 +97,7 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, handle: Callable[[httpx.Request
         headers = {"Authorization": f"Bearer {key}"}
         return httpx.Client(base_url=url, headers=headers, transport=httpx.MockTransport(handle))
 
-    monkeypatch.setattr(cli_keys, "client_of", client_of)
+    monkeypatch.setattr(cli_gateway, "client_of", client_of)
 
 
 def test_a_new_keys_secret_is_all_that_a_script_reads(run: Run, gateway: Gateway) -> None:

@@ -9,6 +9,7 @@ from api.access import owner_of
 from api.gateway.schema.authoring import TemplateMutations, TemplateQueries
 from api.gateway.schema.connections import ConnectionQueries
 from api.gateway.schema.context import Info
+from api.gateway.schema.dead_letters import DeadLetter, DeadLetterMutations, DeadLetterQueries
 from api.gateway.schema.envelope import MAX_LIMIT
 from api.gateway.schema.keys import ApiKey, KeyMutations, KeyQueries
 from api.gateway.schema.node import Node
@@ -21,7 +22,7 @@ from api.gateway.schema.templates import Template
 from api.gateway.schema.users import Device, User
 from api.security import Scope
 from domain.errors import NotFound
-from domain.ids import API_KEY, DEVICE, NOTIFICATION, REQUEST, SUPPRESSION, TEMPLATE, is_id
+from domain.ids import API_KEY, DEAD_LETTER, DEVICE, NOTIFICATION, REQUEST, SUPPRESSION, TEMPLATE, is_id
 
 _TEMPLATE_PAGES = 20
 _Find = Callable[[Info, str], Awaitable[Node | None]]
@@ -34,6 +35,7 @@ class Query(
     TemplateQueries,
     PreviewQueries,
     SuppressionQueries,
+    DeadLetterQueries,
     KeyQueries,
     ConnectionQueries,
 ):
@@ -57,7 +59,14 @@ class Query(
 
 
 @strawberry.type(description="What can be done. Every field answers with an envelope.")
-class Mutation(NotificationMutations, UserMutations, TemplateMutations, SuppressionMutations, KeyMutations):
+class Mutation(
+    NotificationMutations,
+    UserMutations,
+    TemplateMutations,
+    SuppressionMutations,
+    DeadLetterMutations,
+    KeyMutations,
+):
     """What can be done."""
 
 
@@ -84,6 +93,10 @@ async def _suppression(info: Info, id: str) -> Node | None:
     return Suppression.of(await info.context.services.suppressions.get(id))
 
 
+async def _dead_letter(info: Info, id: str) -> Node | None:
+    return DeadLetter.of(await info.context.services.dead_letters.get(id))
+
+
 async def _api_key(info: Info, id: str) -> Node | None:
     return ApiKey.of(await info.context.services.keys.get(id))
 
@@ -106,6 +119,7 @@ _FINDERS: dict[str, tuple[Scope, _Find]] = {
     DEVICE: (Scope.USERS_READ, _device),
     TEMPLATE: (Scope.TEMPLATES_READ, _template),
     SUPPRESSION: (Scope.OPERATIONS, _suppression),
+    DEAD_LETTER: (Scope.OPERATIONS, _dead_letter),
     API_KEY: (Scope.OPERATIONS, _api_key),
 }
 _FOR_END_USERS = (_notification, _user, _device)

@@ -7,6 +7,8 @@ import msgspec
 
 from api.access import Limiter
 from api.api_keys import ApiKey, NewKey
+from api.gateway.actions import Replayed
+from api.gateway.dead_letters import DeadLetter, DeadLetterFilter
 from api.gateway.feed import Follower
 from api.gateway.previews import Previews
 from api.gateway.queries import NotificationFilter, Slice, Stretch
@@ -89,6 +91,22 @@ class Suppressions(Protocol):
     async def lift(self, id: str) -> None: ...
 
 
+class DeadLetters(Protocol):
+    """What operators read; see `api.gateway.dead_letters.SqlDeadLetters`."""
+
+    async def get(self, id: str) -> DeadLetter: ...
+    async def page(self, where: DeadLetterFilter, page: int, limit: int) -> tuple[list[DeadLetter], int]: ...
+
+
+class Replays(Protocol):
+    """How they are started again; see `api.gateway.actions.Replays`."""
+
+    async def replay(self, ids: Sequence[str], by: Principal) -> Replayed: ...
+    async def replay_where(
+        self, where: DeadLetterFilter, limit: int, by: Principal, rate: int | None = None
+    ) -> Replayed: ...
+
+
 class Keys(Protocol):
     """The API keys; see `api.api_keys.ApiKeys`. Each call raises `DatabaseUnavailable`."""
 
@@ -111,6 +129,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     templates: Templates
     previews: Previews
     suppressions: Suppressions
+    dead_letters: DeadLetters
+    replays: Replays
     keys: Keys
     hasten_erasure: Callable[[], Awaitable[None]]
     limiter: Limiter
