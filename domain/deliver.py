@@ -9,6 +9,7 @@ Does the outcome use up an attempt?
 
     accepted, permanent       yes, and it is over
     transient, unknown        yes
+    rate limited              no, the first `MAX_PUT_OFFS` times
     skipped, quiet hours      no: nothing was tried
     no provider available     no: the claim is handed back
     shutdown before the call  no: the claim is handed back
@@ -154,13 +155,28 @@ def conclude(claim: Claim, delivered: Delivered, policy: RetryPolicy, now: datet
         detail["possible_duplicate"] = True
     if outcome is Outcome.ACCEPTED:
         return _after_call(claim, Status.SENT, delivered, now, detail, delivered.reason)
-    verdict = policy.decide(claim.attempts_used + 1, outcome, delivered.retry_after)
+    put_off = policy.put_off(_unused(claim), delivered.retry_after) if _only_limited(delivered) else None
+    verdict = put_off or policy.decide(claim.attempts_used + 1, outcome, delivered.retry_after)
     if isinstance(verdict, GiveUp):
         detail.setdefault("code", verdict.code)
         detail["given_up"] = verdict.code
         return _after_call(claim, Status.FAILED, delivered, now, detail, delivered.reason or verdict.reason)
+    if put_off is not None:
+        detail["put_off"] = "rate_limited"
     retry_at = now + timedelta(seconds=verdict.seconds)
-    return _after_call(claim, Status.RETRYING, delivered, now, detail, delivered.reason, retry_at)
+    if claim.deliver_by is not None:
+        retry_at = min(retry_at, claim.deliver_by)  # by then somebody must look again, to say EXPIRED
+    retrying = _after_call(claim, Status.RETRYING, delivered, now, detail, delivered.reason, retry_at)
+    return msgspec.structs.replace(retrying, uses_attempt=put_off is None)
+
+
+def _only_limited(delivered: Delivered) -> bool:
+    return delivered.rate_limited and delivered.outcome is Outcome.TRANSIENT
+
+
+def _unused(claim: Claim) -> int:
+    """How many claims before this one used no attempt. After a replay those that it forgave count too."""
+    return claim.attempt - 1 - claim.attempts_used
 
 
 def _after_call(

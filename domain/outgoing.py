@@ -71,6 +71,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider said. `detail` is fit to be shown: no contact point, no secret.
 
     `retry_after` (seconds) is what the provider asks for; `retire_contact_point` that this device token is dead.
+    `rate_limited` says that a TRANSIENT is about how much we send, and not about this notification.
     """
 
     outcome: Outcome
@@ -79,12 +80,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
     retry_after: float | None = None
     retire_contact_point: bool = False
+    rate_limited: bool = False
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     """What one delivery attempt came to, all devices and providers of it together.
 
-    `outcome` None: nothing was tried, because no provider is available for `retry_after` seconds.
+    `outcome` None: nothing was tried, because no provider is available for `retry_after` seconds. `rate_limited`: it is
+    TRANSIENT because of rate limits and nothing else.
     """
 
     outcome: Outcome | None
@@ -94,4 +97,5 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     reason: str | None = None
     retry_after: float | None = None
+    rate_limited: bool = False
     detail: dict[str, Any] = {}

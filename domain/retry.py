@@ -3,6 +3,10 @@
 The schedule is exponential by default (2 s, 10 s, 1 min, 5 min, 30 min): the n-th wait follows the n-th attempt that
 was used up, and when the schedule is exhausted we give up. What the provider asks for (Retry-After) is honoured when
 it is longer. Jitter spreads a storm of failures and never shortens a wait.
+
+A provider's rate limit says nothing about the notification: it is put off and no attempt is used. So that a provider
+that limits for ever does not keep it for ever, only the first `MAX_PUT_OFFS` are free; after them a rate limit uses an
+attempt like any other failure, and the schedule ends it.
 """
 
 from collections.abc import Callable
@@ -15,6 +19,10 @@ from domain.notification import Outcome
 
 DEFAULT_SCHEDULE = (2.0, 10.0, 60.0, 300.0, 1800.0)
 MAX_RETRY_AFTER = 24 * 3600.0
+MAX_PUT_OFFS = 100
+"""How many claims of a notification may end without using an attempt before a rate limit uses one."""
+PUT_OFF = 60.0
+"""Seconds that a rate limit lasts when the provider does not say; never more than the longest wait of the schedule."""
 
 
 class AfterUnknown(StrEnum):
@@ -58,5 +66,19 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
             return GiveUp("outcome_unknown", "The provider may have taken it; it is held instead of being sent twice.")
         if attempts_used >= self.max_attempts:
             return GiveUp("attempts_used_up", f"All {self.max_attempts} attempts are used up.")
-        wait = self.schedule[attempts_used - 1] * (1 + self.jitter * self.randomness())
-        return RetryAfter(max(wait, min(retry_after or 0.0, MAX_RETRY_AFTER)))
+        return self._after(self.schedule[attempts_used - 1], retry_after)
+
+    def put_off(self, put_offs: int, retry_after: float | None = None) -> RetryAfter | None:
+        """What follows a rate limit; None when it uses an attempt after all. `put_offs` is how often it was free.
+
+        Never sooner than the first wait, whatever the provider says. Without a schedule nothing is tried again, so
+        nothing is put off either.
+        """
+        if not self.schedule or put_offs >= MAX_PUT_OFFS:
+            return None
+        wait = min(PUT_OFF, max(self.schedule)) if retry_after is None else self.schedule[0]
+        return self._after(wait, retry_after)
+
+    def _after(self, wait: float, retry_after: float | None) -> RetryAfter:
+        """With jitter; what the provider asks for where that is longer."""
+        return RetryAfter(max(wait * (1 + self.jitter * self.randomness()), min(retry_after or 0.0, MAX_RETRY_AFTER)))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.notification import Outcome
-from domain.retry import MAX_RETRY_AFTER, AfterUnknown, GiveUp, RetryAfter, RetryPolicy
+from domain.retry import MAX_PUT_OFFS, MAX_RETRY_AFTER, PUT_OFF, AfterUnknown, GiveUp, RetryAfter, RetryPolicy
 
 schedules = st.lists(st.floats(0.1, 3600), min_size=1, max_size=6).map(tuple)
 retried = st.sampled_from([Outcome.TRANSIENT, Outcome.UNKNOWN])
@@ -72,3 +72,34 @@ def test_jitter_lengthens_a_wait_by_its_share_at_most(
         verdict = jittered.decide(attempts_used, outcome)
         assert isinstance(verdict, RetryAfter)
         assert wait <= verdict.seconds <= wait * (1 + jitter)
+
+
+class TestPutOff:
+    """What follows a provider's rate limit."""
+
+    def test_the_provider_s_word_counts_but_never_less_than_the_first_wait(self) -> None:
+        assert policy().put_off(0, 90.0) == RetryAfter(90.0)
+        assert policy().put_off(0, 0.0) == RetryAfter(2.0)
+        assert policy().put_off(0, math.inf) == RetryAfter(MAX_RETRY_AFTER)
+
+    def test_without_the_provider_s_word_it_is_a_minute_or_the_longest_wait(self) -> None:
+        assert RetryPolicy(jitter=0.0).put_off(0) == RetryAfter(PUT_OFF)
+        assert policy().put_off(0) == RetryAfter(10.0)
+
+    def test_it_is_free_so_many_times_and_not_once_more(self) -> None:
+        assert policy().put_off(MAX_PUT_OFFS - 1) is not None
+        assert policy().put_off(MAX_PUT_OFFS) is None
+
+    def test_without_a_schedule_nothing_is_put_off(self) -> None:
+        assert policy(schedule=()).put_off(0, 5.0) is None
+
+    def test_a_provider_that_limits_for_ever_is_given_up(self) -> None:
+        attempt = attempts_used = 0
+        while True:
+            attempt += 1
+            if policy().put_off(attempt - 1 - attempts_used) is not None:
+                continue
+            attempts_used += 1
+            if isinstance(policy().decide(attempts_used, Outcome.TRANSIENT), GiveUp):
+                break
+        assert (attempt, attempts_used) == (MAX_PUT_OFFS + policy().max_attempts, policy().max_attempts)

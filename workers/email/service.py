@@ -110,6 +110,7 @@ def conclude(chained: Chained) -> Delivered:
         code=answer.code,
         reason=answer.detail,
         retry_after=answer.retry_after,
+        rate_limited=answer.rate_limited,
     )
 
 

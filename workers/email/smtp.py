@@ -58,9 +58,9 @@ class SmtpProvider:
             async with asyncio.timeout(deadline):
                 return await self._deliver(delivery)
         except TimeoutError:
-            return delivery.broken_off("timeout", "The mail server did not answer in time.")
+            return delivery.broken_off(SmtpError("timeout", "The mail server did not answer in time."))
         except SmtpError as failure:
-            return delivery.broken_off(failure.code, str(failure))
+            return delivery.broken_off(failure)
 
     async def close(self) -> None:
         """Let go of the connections; a mail that is under way still gets its answer. May be called twice."""

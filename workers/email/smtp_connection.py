@@ -23,10 +23,14 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class SmtpError(Exception):
-    """A mail could not be settled by a reply. `code` and the sentence are fit to be shown."""
+    """A mail could not be settled by a reply. `code` and the sentence are fit to be shown.
 
-    def __init__(self, code: str, sentence: str) -> None:
+    `rate_limited`: the server will hear no more from us for now, because of how much it heard.
+    """
+
+    def __init__(self, code: str, sentence: str, *, rate_limited: bool = False) -> None:
         self.code = code
+        self.rate_limited = rate_limited
         super().__init__(sentence)
 
 
@@ -37,8 +41,14 @@ class ConnectError(SmtpError):
 class DisconnectedError(SmtpError):
     """The connection ended, or the server said that it will, before the question was answered."""
 
-    def __init__(self, code: str = "disconnected", sentence: str = "The mail server closed the connection.") -> None:
-        super().__init__(code, sentence)
+    def __init__(
+        self,
+        code: str = "disconnected",
+        sentence: str = "The mail server closed the connection.",
+        *,
+        rate_limited: bool = False,
+    ) -> None:
+        super().__init__(code, sentence, rate_limited=rate_limited)
 
 
 class MalformedReplyError(SmtpError):

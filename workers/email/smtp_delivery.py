@@ -15,7 +15,8 @@ from domain.notification import Outcome
 from domain.outgoing import Answer, OutgoingEmail
 from workers.email.headers import wire_address
 from workers.email.mime import build, for_data, needs_smtputf8
-from workers.email.smtp_connection import Connection, DisconnectedError, MalformedReplyError, Reply
+from workers.email.smtp_connection import Connection, DisconnectedError, MalformedReplyError, Reply, SmtpError
+from workers.email.smtp_limits import is_rate_limit
 
 _SERVICE_CLOSING = 421
 _OUR_TROUBLE = frozenset({503, 530, 534, 535, 538})  # commands out of order; a login or encryption that is missing
@@ -87,15 +88,17 @@ class Delivery:
         connection.clean = True
         return self._judged(Stage.CONTENT, reply)
 
-    def broken_off(self, code: str, sentence: str) -> Answer:
+    def broken_off(self, failure: SmtpError) -> Answer:
         """The answer when no reply settled it."""
+        sentence = str(failure)
         if self._undecided:
             sentence = f"{sentence.rstrip('.')} after it had the whole mail."
         return Answer(
             outcome=Outcome.UNKNOWN if self._undecided else Outcome.TRANSIENT,
-            code=code,
+            code=failure.code,
             detail=sentence,
             provider_message_id=self._mail.message_id if self._undecided else None,
+            rate_limited=failure.rate_limited and not self._undecided,
         )
 
     async def _announce(self, connection: Connection) -> Answer | None:
@@ -133,7 +136,7 @@ class Delivery:
         self._undecided = False
         if reply.code == _SERVICE_CLOSING:  # says nothing about the mail; the connection ends whatever was asked
             sentence = f"The mail server is closing the connection (421): {_text(reply, self._mail.to)}"
-            raise DisconnectedError(str(reply.code), sentence)
+            raise DisconnectedError(str(reply.code), sentence, rate_limited=is_rate_limit(reply.code, reply.text))
         self.answered = True
         return reply
 
@@ -144,7 +147,12 @@ class Delivery:
         detail = f"The mail server refused {stage} ({reply.code}): {_text(reply, self._mail.to)}"
         # A sender that is refused is about us and our server, not about this mail.
         ours = stage is Stage.SENDER and outcome is Outcome.TRANSIENT
-        return Answer(outcome=outcome, code="sender_refused" if ours else _code(reply), detail=detail[:_MAX_DETAIL])
+        return Answer(
+            outcome=outcome,
+            code="sender_refused" if ours else _code(reply),
+            detail=detail[:_MAX_DETAIL],
+            rate_limited=is_rate_limit(reply.code, reply.text),
+        )
 
 
 def _outcome(stage: Stage, code: int, *, international: bool) -> Outcome:

@@ -11,6 +11,7 @@ import msgspec
 
 from domain.errors import ConfigurationError
 from workers.email.smtp_connection import ConnectError, Connection
+from workers.email.smtp_limits import is_rate_limit
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,8 @@ def _explained(error: Exception) -> ConnectError:
         case aiosmtplib.SMTPResponseException(code=-1):
             return ConnectError("malformed_reply", "The mail server's reply was not SMTP.")
         case aiosmtplib.SMTPResponseException():
-            return ConnectError("connection_refused", f"The mail server turned us away ({code}).")
+            limited = code is not None and is_rate_limit(code, getattr(error, "message", ""))
+            return ConnectError("connection_refused", f"The mail server turned us away ({code}).", rate_limited=limited)
         case aiosmtplib.SMTPTimeoutError():
             return ConnectError("timeout", "The mail server did not answer in time.")
         case _ if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):

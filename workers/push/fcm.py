@@ -13,7 +13,8 @@ from typing import Any
 
 import firebase_admin
 from firebase_admin import credentials
-from google.oauth2.credentials import Credentials as StaticToken
+from google.auth.transport import Request
+from google.oauth2.credentials import Credentials
 
 from domain.errors import ConfigurationError
 from domain.notification import Outcome
@@ -24,14 +25,22 @@ from workers.push.fcm_message import PayloadTooLargeError, encode
 from workers.push.transport import HttpPool, NoAnswerError, NotSentError, Reply
 
 FCM_URL = "https://fcm.googleapis.com"
+_LOCAL = "local"
+
+
+class _LocalToken(Credentials):
+    """Fetched anew it is the same: a local endpoint that refused it once (401) is asked again."""
+
+    def refresh(self, request: Request) -> None:
+        self.token = _LOCAL
 
 
 class LocalCredential(credentials.Base):  # type: ignore[misc]  # firebase-admin has no types
     """A token that needs no network, for an endpoint of our own."""
 
-    def get_credential(self) -> StaticToken:
+    def get_credential(self) -> Credentials:
         """The Google credential behind it; it never expires."""
-        return StaticToken("local")  # type: ignore[no-untyped-call]
+        return _LocalToken(_LOCAL)  # type: ignore[no-untyped-call]
 
 
 class FcmProvider:

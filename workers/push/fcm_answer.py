@@ -37,6 +37,7 @@ def answer_of(reply: Reply, now: float, *, secret: str) -> Answer:
         detail=shown(message, secret),
         retry_after=_retry_after(reply, now) if outcome is Outcome.TRANSIENT else None,
         retire_contact_point=code == "UNREGISTERED",
+        rate_limited=reply.status == 429,
     )
 
 

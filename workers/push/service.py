@@ -35,6 +35,12 @@ class DeviceResult(msgspec.Struct, frozen=True):
         """A device that no provider was available for is to be tried again."""
         return Outcome.TRANSIENT if self.chained.answer is None else self.chained.answer.outcome
 
+    @property
+    def failed(self) -> bool:
+        """Whether a provider tried and failed: neither a rate limit nor a breaker that is open is a failure."""
+        answer = self.chained.answer
+        return self.outcome is Outcome.TRANSIENT and answer is not None and not answer.rate_limited
+
 
 class PushSender:
     """`domain.ports.Sender` for PUSH. `clock` is monotonic, in seconds; `devices_at_once` bounds one notification."""
@@ -123,6 +129,7 @@ def conclude(results: Sequence[DeviceResult]) -> Delivered:
         code=answer.code,
         reason=_reason(results, answer),
         retry_after=max(waits, default=None),
+        rate_limited=outcome is Outcome.TRANSIENT and not any(result.failed for result in results),
         detail={"devices": [_described(result) for result in results]},
     )
 
