@@ -170,6 +170,9 @@ class Worker:
             self._slots.give_back(1)
 
     async def _attempt(self, claim: Claim, clock: DatabaseClock) -> Settlement | HandBack:
+        if claim.channel is not self._channel:
+            log.warning("%s got %s, which is for %s", queue_of(self._channel), claim.id, claim.channel)
+            return HandBack(claim, 0.0, "it was in the queue of another channel")
         try:
             return await deliver(claim, self._standings, self._sender, self._policy, clock, self._settings.deadline)
         except Unavailable as error:

@@ -21,6 +21,7 @@ from domain.errors import Unavailable, UnreadableMessage
 from domain.events import DELIVERY_FAILED, StatusChanged, decode_report
 from domain.notification import Status
 from domain.ports import Bell, Broker, DeadMessage, Message, Received, Recorded, StatusLog, StatusStore
+from domain.text import cleaned, storable
 from workers.broker.topology import FAILED_QUEUE, HEADER_ORIGINAL_QUEUE, HEADER_REASON, STATUS_QUEUE
 
 log = logging.getLogger(__name__)
@@ -96,13 +97,14 @@ class Relay:
             try:
                 self._announce(await _patiently(partial(self._store.record, [change])))
             except Exception as error:
+                body = msgspec.json.encode(change)
                 letter = DeadMessage(
-                    message_id=f"{change.notification_id}:{change.attempt}:{change.status}",
+                    message_id=_identity(f"{change.notification_id}:{change.attempt}:{change.status}", body),
                     queue=STATUS_QUEUE,
                     reason=f"It could not be recorded: {type(error).__name__}",
-                    body=msgspec.json.encode(change),
+                    body=body,
                 )
-                await _patiently(partial(self._store.record_dead_letter, letter))
+                await self._keep(letter)
 
     def _announce(self, recorded: Recorded) -> None:
         if recorded.rows:
@@ -116,21 +118,14 @@ class Relay:
         async with self._broker.consume(FAILED_QUEUE, MESSAGES_A_BATCH) as messages:
             async for received in messages:
                 if received.message.type != DELIVERY_FAILED:
-                    await self._keep(received)
+                    await self._keep(_letter_of(received.message))
                 await received.ack()
 
-    async def _keep(self, received: Received) -> None:
-        message = received.message
-        letter = DeadMessage(
-            message_id=_identity(message),
-            queue=message.headers.get(HEADER_ORIGINAL_QUEUE, FAILED_QUEUE)[:LONGEST_QUEUE_NAME],
-            reason=message.headers.get(HEADER_REASON, "it was dead-lettered by the broker"),
-            body=message.body,
-        )
+    async def _keep(self, letter: DeadMessage) -> None:
+        """This is the last stop: what cannot even be kept must neither come back for ever nor harm its neighbours."""
         try:
             await _patiently(lambda: self._store.record_dead_letter(letter))
         except Exception:
-            # This is the last stop: what cannot even be kept must not come back for ever.
             log.exception("a dead letter of %d bytes from %s cannot be kept", len(letter.body), letter.queue)
 
     async def _beat(self) -> None:
@@ -150,8 +145,20 @@ async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
     raise AssertionError("unreachable: backoff never ends")
 
 
-def _identity(message: Message) -> str:
+def _letter_of(message: Message) -> DeadMessage:
+    """What a stranger sent, made storable."""
+    queue = message.headers.get(HEADER_ORIGINAL_QUEUE, FAILED_QUEUE)[:LONGEST_QUEUE_NAME]
+    reason = message.headers.get(HEADER_REASON, "it was dead-lettered by the broker")
+    return DeadMessage(
+        message_id=_identity(message.message_id, message.body),
+        queue=cleaned(queue) or FAILED_QUEUE,
+        reason=cleaned(reason) or "no reason was given",
+        body=message.body,
+    )
+
+
+def _identity(given: str, body: bytes) -> str:
     """What tells this message from others; a stranger may have left the id out, or written a novel."""
-    if 0 < len(message.message_id) <= LONGEST_MESSAGE_ID:
-        return message.message_id
-    return hashlib.sha256(message.message_id.encode() + b"\0" + message.body).hexdigest()
+    if 0 < len(given) <= LONGEST_MESSAGE_ID and storable(given):
+        return given
+    return hashlib.sha256(given.encode("utf-8", "replace") + b"\0" + body).hexdigest()

@@ -55,6 +55,8 @@ class TestWorker:
             system.kill("email")
             if not claimed:
                 await system.disconnect(backend)
+        await until(lambda: _is_done(system, backend))
+        await system.end_lease(id)
         await system.start("email")
 
         await system.check_sent_once([id])
@@ -76,6 +78,7 @@ class TestWorker:
         one.hold.release()
         await system.until_settled(one.id)
         system.kill("email")
+        await system.end_lease(one.id)
         await system.start("email")
 
         await system.check_sent_once([one.id])

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.faults.sink import Stage
-from tests.faults.system import Servers, System, scaled_out, until
+from tests.faults.system import PATIENT, Servers, System, scaled_out, until
 from tests.servers.install import RABBITMQ, programs
 from tests.servers.rabbitmq import RabbitMQServer
 
@@ -20,7 +20,8 @@ SOME = 10
 @pytest.fixture(scope="module")
 async def system(private_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     """A gateway (with its dispatcher), a relay and a worker, on a broker that may be broken."""
-    async with scaled_out(private_servers, tmp_path_factory.mktemp("rabbitmq"), "gateway", "relay", "email") as running:
+    folder = tmp_path_factory.mktemp("rabbitmq")
+    async with scaled_out(private_servers, folder, "gateway", "relay", "email", **PATIENT) as running:
         yield running
 
 
@@ -53,6 +54,8 @@ async def test_killed_with_mails_on_every_hop(system: System, rabbitmq: RabbitMQ
     await asyncio.to_thread(rabbitmq.kill)
     one.hold.release()
     accepted = await system.send_many(SOME)
+    await system.until_settled(one.id)
+    await system.end_lease(one.id)
     await asyncio.to_thread(rabbitmq.start)
 
     await system.check_sent_once([one.id, *waiting, *accepted])
@@ -66,6 +69,8 @@ async def test_frozen_for_longer_than_its_heartbeats(system: System, rabbitmq: R
         accepted = await system.send_many(SOME)
         for role in ("gateway", "relay", "email"):
             await system.until_it_says(role, "broker", "down")
+        await system.until_settled(one.id)
+        await system.end_lease(one.id)
     finally:
         await asyncio.to_thread(rabbitmq.resume)
 
@@ -106,6 +111,8 @@ async def test_its_reports_are_lost(system: System) -> None:
         one.hold.release()
         await system.until_settled(one.id)
     await lose(system, "status.queue", "purged")
+    for one in held:
+        await system.end_lease(one.id)
     await system.start("relay")
 
     await system.check_sent_once([one.id for one in held])
