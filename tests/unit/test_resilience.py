@@ -93,6 +93,7 @@ async def opened(clock: Clock, **settings: float) -> Breaker:
         (Outcome.TRANSIENT, "503", True),
         (Outcome.TRANSIENT, None, True),
         (Outcome.TRANSIENT, "4.3.2", True),
+        (Outcome.TRANSIENT, "QUOTA_EXCEEDED", True),
         (Outcome.TRANSIENT, "4.2.2", False),
         (Outcome.TRANSIENT, "4.7.1", False),
         (Outcome.TRANSIENT, "450", False),
