@@ -31,6 +31,8 @@ from domain.text import cleaned
 
 LEASE_MARGIN = 5.0
 """Seconds of a lease that are kept for storing the outcome after the call's deadline."""
+PAUSE = 1.0
+"""Seconds after which to look again where nobody said how long: what was handed back must not come round at once."""
 
 
 class HandBack(msgspec.Struct, frozen=True):
@@ -75,11 +77,11 @@ async def deliver(
         return _settled(claim, refusal)
     left = (claim.lease_until - clock.now()).total_seconds()
     if left < deadline + LEASE_MARGIN:
-        return HandBack(claim, 0.0, "the lease left is shorter than the call may take")
+        return HandBack(claim, PAUSE, "the lease left is shorter than the call may take")
     started_at = clock.now()
     delivered = await sender.send(addressed(claim, standing), deadline)
     if delivered.outcome is None:
-        return HandBack(claim, delivered.retry_after or 1.0, delivered.reason or "no provider is available")
+        return HandBack(claim, delivered.retry_after or PAUSE, delivered.reason or "no provider is available")
     ending = conclude(claim, delivered, policy, clock.now())
     return _settled(claim, sending(claim, started_at), _remembered(ending, standing))
 

@@ -1,12 +1,13 @@
 """What several suites of contracts share."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from api.database import Databases
 from tests.contracts.gateway_store import Store
+from tests.servers.redis import RedisServer
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -29,3 +30,11 @@ async def store(databases: Databases) -> AsyncIterator[Store]:
     store = Store(databases)
     yield store
     await store.check_invariants()
+
+
+@pytest.fixture
+def crashing_redis() -> Iterator[RedisServer]:
+    """A Redis of this test's own, to do with as it likes; not started."""
+    server = RedisServer()
+    yield server
+    server.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast
 
@@ -24,14 +24,6 @@ BINARY = bytes(range(256)) + '{"rows": ["é"]}'.encode()
 def url(request: pytest.FixtureRequest) -> str:
     """Where the bells of the suite meet."""
     return "memory://" if request.param == "memory" else cast(str, request.getfixturevalue("redis_url"))
-
-
-@pytest.fixture
-def crashing_redis() -> Iterator[RedisServer]:
-    """A Redis of this test's own, to do with as it likes; not started."""
-    server = RedisServer()
-    yield server
-    server.close()
 
 
 @asynccontextmanager

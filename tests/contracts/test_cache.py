@@ -1,7 +1,7 @@
 """What every `Cache` promises, and what the one on Redis promises besides while its server is away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -39,14 +39,6 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
 @pytest.fixture
 def cache(make: Make) -> Cache:
     return make(10.0)
-
-
-@pytest.fixture
-def crashing_redis() -> Iterator[RedisServer]:
-    """A Redis of this test's own, to do with as it likes; not started."""
-    server = RedisServer()
-    yield server
-    server.close()
 
 
 @asynccontextmanager

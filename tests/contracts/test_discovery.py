@@ -1,7 +1,7 @@
 """What every `Directory` promises, and how the registry in Redis comes to know who lives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -33,14 +33,6 @@ def instance(service: str, url: str) -> Instance:
     return Instance(
         service=service, id=new_id(INSTANCE), url=url, version="1.2.3", started_at=STARTED, last_seen=STARTED
     )
-
-
-@pytest.fixture
-def crashing_redis() -> Iterator[RedisServer]:
-    """A Redis of this test's own, to do with as it likes; not started."""
-    server = RedisServer()
-    yield server
-    server.close()
 
 
 @asynccontextmanager

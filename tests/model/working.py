@@ -5,7 +5,7 @@ What a worker reports may be recorded at any later time or never, so it counts a
 
 from collections.abc import Iterator
 
-from domain.deliver import HandBack
+from domain.deliver import PAUSE, HandBack
 from domain.notification import Outcome, Status
 from tests.model.leftovers import Leftovers
 from tests.model.roles import Roles
@@ -15,8 +15,6 @@ from tests.model.store import Store
 from tests.model.switches import Switch
 
 WORKERS = 2
-PAUSE = 1.0
-"""Seconds for which a claim is handed back where there is no provider."""
 
 
 class Working:
@@ -61,7 +59,7 @@ class Working:
         elif worker.phase is Phase.ANSWERED:
             yield from self._settle(others, worker)
         else:
-            change = self._store.release(others.row, worker.held.attempt, 0.0 if worker.late else PAUSE)
+            change = self._store.release(others.row, worker.held.attempt, PAUSE)
             yield Step((worker, "hands its claim back"), self._leftovers.changed(others, change))
 
     def _begin(self, others: State, worker: Worker, standing: str) -> Iterator[Step]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,19 +11,7 @@ from api.users.client import UsersClient
 from api.users.devices import MAX_DEVICES
 from domain.changes import Kind
 from domain.errors import NotFound, ValidationFailed
-from tests.services.user_service import TOKEN, UserService, user_service
-
-
-@pytest.fixture
-async def service(database_url: str) -> AsyncIterator[UserService]:
-    async with user_service(database_url) as running:
-        yield running
-
-
-@pytest.fixture
-async def users(service: UserService) -> AsyncIterator[UsersClient]:
-    async with service.wire.client() as http:
-        yield UsersClient(http, service_token=TOKEN)
+from tests.services.user_service import UserService
 
 
 async def test_a_device_can_be_reached_until_it_is_removed(users: UsersClient) -> None:

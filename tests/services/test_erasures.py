@@ -1,20 +1,13 @@
 """What a deletion leaves behind until everybody has forgotten the user, on both engines."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from api.users import repository as users_repository
 from domain.changes import Kind
 from domain.errors import Conflict, NotFound
-from tests.services.user_service import UserService, user_service
-
-
-@pytest.fixture
-async def service(database_url: str) -> AsyncIterator[UserService]:
-    async with user_service(database_url) as running:
-        yield running
+from tests.services.user_service import UserService
 
 
 async def deleted(service: UserService, **given: str) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
@@ -24,15 +23,6 @@ LIST = """query ($page: Int! = 1, $limit: Int! = 20) { api_keys(page: $page, lim
   success error { code } meta { total total_pages has_next } data { id name revoked_at } } }"""
 REVOKE = """mutation ($id: ID!) { revoke_api_key(id: $id) {
   success message error { __typename ... on NotFoundError { id } } data { id } } }"""
-
-
-@pytest.fixture
-async def databases(tmp_path: Path) -> AsyncIterator[Databases]:
-    """An empty gateway database."""
-    databases = await Databases.open({"gateway": f"sqlite://{tmp_path}/gateway.db"})
-    await databases.migrate()
-    yield databases
-    await databases.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What users choose, and what follows from it, on both engines."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,18 +17,12 @@ from domain.errors import ValidationFailed
 from domain.notification import Channel, Priority
 from domain.preferences import MAX_PREFERENCES, ChannelPreference, Preferences, QuietHours
 from domain.recipient import Recipient
-from tests.services.user_service import UserService, user_service
+from tests.services.user_service import UserService
 
 NIGHT = {"from": "22:00", "to": "07:00"}
 NO_MAIL = {"channel": "EMAIL", "category": None, "enabled": False}
 NEWS_BY_MAIL = {"channel": "EMAIL", "category": "news", "enabled": True}
 NO_PUSH = {"channel": "PUSH", "category": "marketing", "enabled": False}
-
-
-@pytest.fixture
-async def service(database_url: str) -> AsyncIterator[UserService]:
-    async with user_service(database_url) as running:
-        yield running
 
 
 async def chosen(service: UserService, user_id: str) -> tuple[list[Any], Any]:

@@ -1,6 +1,5 @@
 """Lists of users: pages by number, and pages by cursor that stay right while users come and go, on both engines."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -12,19 +11,7 @@ from hypothesis import strategies as st
 from api.records import UserCursor
 from api.users.client import UsersClient
 from domain.errors import ValidationFailed
-from tests.services.user_service import TOKEN, UserService, user_service
-
-
-@pytest.fixture
-async def service(database_url: str) -> AsyncIterator[UserService]:
-    async with user_service(database_url) as running:
-        yield running
-
-
-@pytest.fixture
-async def users(service: UserService) -> AsyncIterator[UsersClient]:
-    async with service.wire.client() as http:
-        yield UsersClient(http, service_token=TOKEN)
+from tests.services.user_service import TOKEN, UserService
 
 
 async def test_lists_are_pages(users: UsersClient) -> None:

@@ -1,7 +1,7 @@
 """The User Service, through its client and over raw HTTP, on both engines."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -16,24 +16,12 @@ from api.users.repository import NewUser
 from domain.changes import Kind
 from domain.errors import Conflict, NotFound, UpstreamUnavailable, ValidationFailed
 from tests.services.rest_clients import Wire
-from tests.services.user_service import TOKEN, UserService, user_service
-
-
-@pytest.fixture
-async def service(database_url: str) -> AsyncIterator[UserService]:
-    async with user_service(database_url) as running:
-        yield running
+from tests.services.user_service import TOKEN, UserService
 
 
 @pytest.fixture
 async def wire(service: UserService) -> Wire:
     return service.wire
-
-
-@pytest.fixture
-async def users(wire: Wire) -> AsyncIterator[UsersClient]:
-    async with wire.client() as http:
-        yield UsersClient(http, service_token=TOKEN)
 
 
 async def test_a_user_is_kept_as_given(users: UsersClient) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -16,14 +15,6 @@ from workers.consumer import WorkerSettings
 from workers.relay import MESSAGES_A_BATCH
 
 SENT_AT_ONCE = [Status.ACCEPTED, Status.QUEUED, Status.SENDING, Status.SENT]
-
-
-@pytest.fixture
-async def databases(tmp_path: Path) -> AsyncIterator[Databases]:
-    databases = await Databases.open({"gateway": f"sqlite://{tmp_path}/gateway.db"})
-    await databases.migrate()
-    yield databases
-    await databases.close()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from domain.deliver import LEASE_MARGIN, DatabaseClock, HandBack, deliver
+from domain.deliver import LEASE_MARGIN, PAUSE, DatabaseClock, HandBack, deliver
 from domain.events import Attempt, StatusChanged
 from domain.notification import Channel, Outcome, Priority, Status
 from domain.outgoing import Delivered
@@ -157,14 +157,14 @@ class TestWithoutACall:
         held = claim()
         result, calls = await attempt(held, waited=60.0 - DEADLINE - LEASE_MARGIN + missing)
         assert isinstance(result, HandBack)
-        assert (result.claim, result.delay) == (held, 0.0)
+        assert (result.claim, result.delay) == (held, PAUSE)
         assert calls == []
 
     async def test_a_lease_that_is_just_long_enough_is_used(self) -> None:
         _, calls = await attempt(claim(), waited=60.0 - DEADLINE - LEASE_MARGIN)
         assert calls == [DEADLINE]
 
-    @pytest.mark.parametrize(("retry_after", "delay"), [(7.5, 7.5), (None, 1.0)])
+    @pytest.mark.parametrize(("retry_after", "delay"), [(7.5, 7.5), (None, PAUSE)])
     async def test_no_provider_hands_the_claim_back(self, retry_after: float | None, delay: float) -> None:
         held = claim(attempts_used=2)
         result, _ = await attempt(held, answer(None, retry_after=retry_after, reason="The breaker is open."))
