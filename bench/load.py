@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 MUTATION = """mutation Send($input: SendNotificationInput!) {
   send_notification(input: $input) { success message data { accepted notifications { id status } } } }"""
@@ -54,6 +54,15 @@ async def _read_body(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(length)
 
 
+async def _send(client: Client, given: Mapping[str, object]) -> str:
+    payload = (await client.call(MUTATION, {"input": given}))["send_notification"]
+    if not payload["success"]:
+        raise RuntimeError(str(payload["message"]))
+    data = payload["data"]
+    assert isinstance(data, dict)
+    return str(data["notifications"][0]["id"])
+
+
 async def send_one(client: Client, number: int) -> str:
     """Send one email; the notification's id."""
     given = {
@@ -62,12 +71,18 @@ async def send_one(client: Client, number: int) -> str:
         "channels": ["EMAIL"],
         "variables": {"name": f"User {number}", "order": f"A-{number:07d}"},
     }
-    payload = (await client.call(MUTATION, {"input": given}))["send_notification"]
-    if not payload["success"]:
-        raise RuntimeError(str(payload["message"]))
-    data = payload["data"]
-    assert isinstance(data, dict)
-    return str(data["notifications"][0]["id"])
+    return await _send(client, given)
+
+
+async def send_push(client: Client, number: int) -> str:
+    """Send one push notification; its id."""
+    given = {
+        "recipient": {"device_token": f"token-of-user-{number}"},
+        "content": {"title": "Hello {{ name }}", "body": "Your order {{ order }} is on its way."},
+        "channels": ["PUSH"],
+        "variables": {"name": f"User {number}", "order": f"A-{number:07d}"},
+    }
+    return await _send(client, given)
 
 
 async def send_batch(client: Client, first: int, count: int) -> int:
@@ -123,7 +138,9 @@ async def flat_out(
     return sent
 
 
-async def paced(port: int, key: str, rate: float, seconds: float) -> tuple[dict[str, float], list[float]]:
+async def paced(
+    port: int, key: str, rate: float, seconds: float, send: Callable[[Client, int], Awaitable[str]] = send_one
+) -> tuple[dict[str, float], list[float]]:
     """Sends at a steady rate, each on time whether the last was answered or not; id -> time, and answer times."""
     clients = [Client(port, key) for _ in range(20)]
     free: asyncio.Queue[Client] = asyncio.Queue()
@@ -135,7 +152,7 @@ async def paced(port: int, key: str, rate: float, seconds: float) -> tuple[dict[
     async def one(number: int) -> None:
         client = await free.get()
         started = time.time()
-        sent[await send_one(client, number)] = started
+        sent[await send(client, number)] = started
         answers.append(time.time() - started)
         free.put_nowait(client)
 

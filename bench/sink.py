@@ -1,7 +1,8 @@
-"""An SMTP server that takes everything and keeps the Message-ID and the time of each mail: `python -m bench.sink`.
+"""A provider that takes everything and keeps what it took and when: `python -m bench.sink`.
 
-It speaks just enough SMTP (EHLO with PIPELINING, MAIL, RCPT, DATA, RSET, QUIT) and costs as little as it can, so that
-what is measured is Heliograph. Each mail becomes one line `<time> <message-id>` in the output file.
+It speaks just enough SMTP (EHLO with PIPELINING, MAIL, RCPT, DATA, RSET, QUIT) or FCM and costs as little as it can, so
+that what is measured is Heliograph. Each mail becomes one line `<time> <message-id>` in the output file, each push one
+line `<time> <notification id>`.
 """
 
 import argparse
@@ -9,15 +10,19 @@ import asyncio
 import re
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+from bench.fcm_sink import FcmSink
 
 MESSAGE_ID = re.compile(rb"^Message-ID:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 FLUSH_SECONDS = 0.1
 TAKEN = b"250 2.0.0 taken\r\n"
 
 
-class Sink(asyncio.Protocol):
-    """One connection."""
+class SmtpSink(asyncio.Protocol):
+    """One connection. A mail is answered `delay` seconds after it was taken."""
 
     def __init__(self, taken: list[tuple[float, bytes]], delay: float) -> None:
         self._taken, self._delay = taken, delay
@@ -68,11 +73,11 @@ class Sink(asyncio.Protocol):
             self._transport.write(b"250 2.0.0 ok\r\n")
 
 
-async def serve(port: int, out: Path, delay: float) -> None:
-    """Listen until SIGTERM; write what was taken a few times a second. A mail is answered `delay` seconds later."""
+async def serve(port: int, out: Path, protocol: Callable[[list[tuple[float, bytes]]], asyncio.Protocol]) -> None:
+    """Listen until SIGTERM; write what was taken a few times a second."""
     taken: list[tuple[float, bytes]] = []
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Sink(taken, delay), "127.0.0.1", port)
+    server = await loop.create_server(lambda: protocol(taken), "127.0.0.1", port)
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     with out.open("ab", buffering=0) as file:
@@ -88,9 +93,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--protocol", choices=["smtp", "fcm"], default="smtp")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds between taking a mail and saying so")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.port, arguments.out, arguments.delay))
+    speak = FcmSink if arguments.protocol == "fcm" else partial(SmtpSink, delay=arguments.delay)
+    asyncio.run(serve(arguments.port, arguments.out, speak))
 
 
 if __name__ == "__main__":

@@ -108,11 +108,15 @@ def respect(claim: Claim, standing: Standing, now: datetime) -> StatusChanged | 
 
 
 def addressed(claim: Claim, standing: Standing) -> Claim:
-    """The claim with its recipient as they are now, without the devices that are suppressed."""
+    """The claim with its recipient as they are now, without the devices that are suppressed or refused it for good."""
     assert standing.recipient is not None, "an erased recipient is spared"
-    recipient, suppressed = standing.recipient, standing.suppressed
-    if any(device.token in suppressed for device in recipient.devices):
-        devices = tuple(device for device in recipient.devices if device.token not in suppressed)
+    recipient = standing.recipient
+    devices = tuple(
+        device
+        for device in recipient.devices
+        if device.token not in standing.suppressed and device.id not in claim.refused_devices
+    )
+    if len(devices) != len(recipient.devices):
         recipient = msgspec.structs.replace(recipient, devices=devices)
     return msgspec.structs.replace(claim, recipient=recipient)
 

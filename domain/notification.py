@@ -100,6 +100,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     `attempt` is a fence and only grows; `attempts_used` is what the retry policy counts. `token` names the holder of
     the claim; `next_at` says when the dispatcher must look at the row again and is null once the status is final.
     `uncertain` says that some attempt's outcome was never learned: from then on a further send may be a duplicate.
+    `refused_devices` are the ids of devices that a provider refused for good: a retry leaves them out.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     settled: bool = False
     uncertain: bool = False
     possible_duplicate: bool = False
+    refused_devices: frozenset[str] = frozenset()
     provider: str | None = None
     provider_message_id: str | None = None
     reason: str | None = None

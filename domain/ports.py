@@ -24,6 +24,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A notification that this worker, and nobody else, may deliver now. Times are the database's clock.
 
     `uncertain` says that an earlier attempt may have reached the recipient; `attempts_used` does not count this one.
+    `refused_devices` are those that earlier attempts need not be repeated for.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
     correlation_id: str
     traceparent: str | None = None
+    refused_devices: frozenset[str] = frozenset()
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):

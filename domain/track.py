@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 
 from domain.events import StatusChanged
-from domain.notification import BEFORE_QUEUED, CLAIMED_ONLY, FACTS, FINAL, TRANSITIONS, Progress, Status
+from domain.notification import BEFORE_QUEUED, CLAIMED_ONLY, FACTS, FINAL, TRANSITIONS, Outcome, Progress, Status
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -124,15 +124,23 @@ def _settle_clock(row: Progress, change: StatusChanged, now: datetime) -> Progre
         "reason": change.reason,
         "attempts_used": row.attempts_used + change.uses_attempt,
         "uncertain": row.uncertain or change.uncertain,
+        "refused_devices": row.refused_devices | _refused_devices(change),
     }
     if change.replay:
         due_at = change.retry_at or now  # whoever replays many spreads them
-        return msgspec.structs.replace(row, **{**facts, "attempts_used": 0, "next_at": due_at, "token": None})
+        forgotten = {"attempts_used": 0, "refused_devices": frozenset()}
+        return msgspec.structs.replace(row, **{**facts, **forgotten, "next_at": due_at, "token": None})
     if change.status in FINAL:
         return msgspec.structs.replace(row, **facts, token=None, settled=False, next_at=None)
     if change.status in (Status.RETRYING, Status.SCHEDULED):
         return msgspec.structs.replace(row, **facts, token=None, settled=False, next_at=change.retry_at or now)
     return msgspec.structs.replace(row, **facts)
+
+
+def _refused_devices(change: StatusChanged) -> frozenset[str]:
+    """The devices that need not be tried again, whatever comes of the others."""
+    refused = (attempt.device_id for attempt in change.attempts if attempt.outcome is Outcome.PERMANENT)
+    return frozenset(id for id in refused if id is not None)
 
 
 def _learn(row: Progress, change: StatusChanged) -> Progress:

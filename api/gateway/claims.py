@@ -9,7 +9,7 @@ import msgspec
 
 from api.database import Database, Tx, parse_time
 from api.gateway.dialect import Dialect, as_set, dialect_of
-from api.gateway.rows import content_of, maybe_time, pinned_of, push_of, recipient_of, to_text, variables_of
+from api.gateway.rows import content_of, ids_of, maybe_time, pinned_of, push_of, recipient_of, to_text, variables_of
 from api.gateway.units import again
 from domain.events import DeliveryItem
 from domain.ids import CLAIM, new_id
@@ -102,6 +102,7 @@ def _claim_of(row: Mapping[str, Any], shared: Shared) -> Claim:
         request_id=row["request_id"],
         correlation_id=row["correlation_id"],
         traceparent=row["traceparent"],
+        refused_devices=ids_of(row["refused_devices"]),
     )
 
 
@@ -123,7 +124,7 @@ class _Statements:
                 AND held.token IS NULL AND held.attempt = item.attempt AND held.next_at IS NOT NULL
             RETURNING notifications.id, notifications.token, notifications.attempt, attempts_used,
                 notifications.next_at, channel, category, priority, status, recipient, template, variables, deliver_by,
-                uncertain, request, request_id, correlation_id, traceparent, {sql.now} AS claimed_at"""
+                uncertain, refused_devices, request, request_id, correlation_id, traceparent, {sql.now} AS claimed_at"""
         self.claim = f"{wanted} {update}"
         self.at_once = sql.writable_cte
         # What a request shares may be large: it comes once, with the first of its notifications.

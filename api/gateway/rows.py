@@ -21,10 +21,11 @@ _pinned = msgspec.json.Decoder(Pinned)
 _content = msgspec.json.Decoder(Content)
 _push = msgspec.json.Decoder(PushOptions)
 _variables = msgspec.json.Decoder(dict[str, Any])
+_ids = msgspec.json.Decoder(frozenset[str])
 
 PROGRESS_COLUMNS = (
     "id, status, sequence, attempt, attempts_used, next_at, token, settled IS NOT NULL AS settled, uncertain,"
-    " possible_duplicate, provider, provider_message_id, reason, deliver_by"
+    " possible_duplicate, refused_devices, provider, provider_message_id, reason, deliver_by"
 )
 
 
@@ -63,6 +64,11 @@ def variables_of(text: str | None) -> dict[str, Any]:
     return {} if text is None else _variables.decode(text)
 
 
+def ids_of(text: str | None) -> frozenset[str]:
+    """Read a column that holds a set of ids; null where there is none."""
+    return frozenset() if text is None else _ids.decode(text)
+
+
 def progress_of(row: Mapping[str, Any]) -> Progress:
     """Read a row selected with `PROGRESS_COLUMNS`."""
     return Progress(
@@ -76,6 +82,7 @@ def progress_of(row: Mapping[str, Any]) -> Progress:
         settled=bool(row["settled"]),
         uncertain=bool(row["uncertain"]),
         possible_duplicate=bool(row["possible_duplicate"]),
+        refused_devices=ids_of(row["refused_devices"]),
         provider=row["provider"],
         provider_message_id=row["provider_message_id"],
         reason=row["reason"],

@@ -64,6 +64,7 @@ class Notification(Model):
     settled = fields.TextField(null=True)
     uncertain = fields.BooleanField(db_default=False)
     possible_duplicate = fields.BooleanField(db_default=False)
+    refused_devices = fields.TextField(null=True)
     provider = fields.CharField(max_length=40, null=True)
     provider_message_id = fields.TextField(null=True)
     recipient = fields.TextField()

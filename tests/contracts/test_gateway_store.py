@@ -325,6 +325,34 @@ class TestRecord:
         assert again is not None
         assert (again.attempt, again.attempts_used) == (2, 0)
 
+    async def test_a_retry_leaves_out_who_was_refused_for_good_and_a_replay_asks_them_again(self, store: Store) -> None:
+        id = await store.accepted()
+        await store.take()
+        claim = await store.claim(id, 0)
+        assert claim is not None
+        assert claim.refused_devices == frozenset()
+        attempt = Attempt(
+            number=1,
+            provider="fcm",
+            outcome=Outcome.PERMANENT,
+            started_at=claim.claimed_at,
+            duration_ms=7,
+            device_id="dev_1",
+        )
+        await store.record(change(claim, Status.RETRYING, attempts=[attempt], retry_at=claim.claimed_at))
+        (due,) = await store.take()
+        claim = await store.claim(id, due.attempt)
+        assert claim is not None
+        assert claim.refused_devices == {"dev_1"}
+        await store.record(change(claim, Status.FAILED))
+        await store.record(
+            StatusChanged(notification_id=id, status=Status.QUEUED, occurred_at=claim.claimed_at, replay=True)
+        )
+        (due,) = await store.take()
+        claim = await store.claim(id, due.attempt)
+        assert claim is not None
+        assert claim.refused_devices == frozenset()
+
     async def test_concurrent_writers_leave_the_log_dense(self, store: Store) -> None:
         receipt = await store.accept(count=60)
         dues = await store.take()

@@ -89,6 +89,8 @@ class Fcm:
     def __init__(self, *script: Reply) -> None:
         self.script = list(script) or [TAKEN]
         self.taken: Counter[str] = Counter()
+        self.called: list[str] = []
+        """The device tokens, in the order of the calls."""
         self.url = ""
 
     @asynccontextmanager
@@ -102,7 +104,9 @@ class Fcm:
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-            id = json.loads(await reader.readexactly(length))["message"]["data"]["notification_id"]
+            message = json.loads(await reader.readexactly(length))["message"]
+            id = message["data"]["notification_id"]
+            self.called.append(message["token"])
             reply = self.script.pop(0) if len(self.script) > 1 else self.script[0]
             self.taken[id] += reply.status <= 200
             if reply.status <= 0:
@@ -184,9 +188,9 @@ class Deliveries(World):
         await self.relay.stop(1.0)
         await self.broker.close()
 
-    async def accept_on(self, channel: Channel, count: int = 1, **changes: Any) -> list[str]:
-        """Accept so many notifications; their ids."""
-        orders = [order_on(channel, **changes) for _ in range(count)]
+    async def accept_on(self, channel: Channel, count: int = 1, devices: int = 1, **changes: Any) -> list[str]:
+        """Accept so many notifications to somebody with so many devices; their ids."""
+        orders = [order_on(channel, devices, **changes) for _ in range(count)]
         await asyncio.gather(*(self.requests.accept(order) for order in orders))
         self.dispatcher.nudge()
         return [order.drafts[0].id for order in orders]
@@ -270,10 +274,11 @@ async def check_path(path: Deliveries, taken: Mapping[str, int]) -> Checked:
     return checked
 
 
-def order_on(channel: Channel, **changes: Any) -> Order:
-    """An order for one notification to somebody with an address and a device."""
+def order_on(channel: Channel, devices: int = 1, **changes: Any) -> Order:
+    """An order for one notification to somebody with an address and devices."""
     order = order_of_one()
-    recipient = Recipient(email="ada@example.com", devices=(Device(id="dev_1", token="a-device-token"),))
+    owned = tuple(Device(id=f"dev_{n}", token=f"token-of-dev_{n}") for n in range(1, devices + 1))
+    recipient = Recipient(email="ada@example.com", devices=owned)
     draft = msgspec.structs.replace(
         order.drafts[0], id=new_id(NOTIFICATION), channel=channel, recipient=recipient, status=Status.ACCEPTED
     )

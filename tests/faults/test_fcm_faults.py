@@ -81,6 +81,41 @@ async def test_a_device_that_is_gone_fails_at_once_and_is_to_be_retired(tmp_path
         await check_path(path, fcm.taken)
 
 
+class TestSeveralDevices:
+    """One notification, its attempts per device."""
+
+    async def test_a_retry_goes_to_the_devices_that_are_still_open(self, tmp_path: Path) -> None:
+        fcm = Fcm(refusal(404, "UNREGISTERED"), UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, TAKEN)
+        async with path_to(tmp_path, fcm) as path:
+            (id,) = await path.accept_on(Channel.PUSH, devices=3)
+            view = (await path.ended([id]))[id]
+            assert (view.status, view.reason, await path.used(id)) == (
+                Status.SENT,
+                "Accepted for 1 of 2 devices.",
+                2,
+            )
+            assert sorted(fcm.called[3:]) == sorted(fcm.called[1:3]), "not the one that is gone"
+
+    async def test_once_one_took_it_the_others_are_left_alone(self, tmp_path: Path) -> None:
+        fcm = Fcm(UNAVAILABLE, TAKEN, refusal(404, "UNREGISTERED"))
+        async with path_to(tmp_path, fcm) as path:
+            (id,) = await path.accept_on(Channel.PUSH, devices=3)
+            view = (await path.ended([id]))[id]
+            assert (view.status, len(fcm.called)) == (Status.SENT, 3)
+            assert sorted(await path.attempts_of(id), key=str) == [
+                ACCEPTED,
+                ("PERMANENT", "UNREGISTERED"),
+                ("TRANSIENT", "UNAVAILABLE"),
+            ]
+
+    async def test_all_refused_for_good_is_failed(self, tmp_path: Path) -> None:
+        fcm = Fcm(refusal(404, "UNREGISTERED"), UNAVAILABLE, refusal(404, "UNREGISTERED"))
+        async with path_to(tmp_path, fcm) as path:
+            (id,) = await path.accept_on(Channel.PUSH, devices=2)
+            view = (await path.ended([id]))[id]
+            assert (view.status, len(fcm.called)) == (Status.FAILED, 3)
+
+
 class TestRateLimits:
     async def test_however_often_it_is_put_off_it_uses_no_attempt(self, tmp_path: Path) -> None:
         fcm = Fcm(*[LIMITED] * 5, TAKEN)

@@ -235,6 +235,17 @@ class TestTheRecipientNow:
         await deliver(claim(channel=Channel.PUSH), now, sender, POLICY, clock, DEADLINE)
         assert [recipient.devices for recipient in sender.recipients] == [devices[1:]]
 
+    async def test_a_device_that_was_refused_for_good_is_not_tried_again(self) -> None:
+        devices = tuple(Device(id=f"dev_{name}", token=f"token-{name}") for name in ("one", "two"))
+        given = claim(
+            channel=Channel.PUSH, recipient=Recipient(devices=devices), refused_devices=frozenset({"dev_one"})
+        )
+        monotonic = Monotonic()
+        sender = FakeSender(monotonic, answer(Outcome.ACCEPTED))
+        clock = DatabaseClock(CLAIMED_AT, monotonic(), monotonic)
+        await deliver(given, FakeStandings(None), sender, POLICY, clock, DEADLINE)
+        assert [recipient.devices for recipient in sender.recipients] == [devices[1:]]
+
     async def test_an_erased_user_is_skipped(self) -> None:
         result, calls = await attempt(claim(), standing=Standing(recipient=None, suppressed={}))
         (change,) = changes_of(result)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from domain.events import StatusChanged
-from domain.notification import CLAIMED_ONLY, FACTS, FINAL, TRANSITIONS, Progress, Status
+from domain.events import Attempt, StatusChanged
+from domain.notification import CLAIMED_ONLY, FACTS, FINAL, TRANSITIONS, Outcome, Progress, Status
 from domain.track import track, track_all
 from tests.unit.protocol_model import ACTIONS, LATER, NOW, Step, World, endings, flat
 
@@ -46,6 +46,10 @@ def row(status: Status, **changes: object) -> Progress:
 
 def said(status: Status, **more: object) -> StatusChanged:
     return StatusChanged(notification_id="ntf_1", status=status, occurred_at=NOW, **more)  # type: ignore[arg-type]
+
+
+def tried(outcome: Outcome, device_id: str | None) -> Attempt:
+    return Attempt(number=2, provider="fcm", outcome=outcome, started_at=NOW, duration_ms=1, device_id=device_id)
 
 
 def shuffled(changes: Sequence[StatusChanged], heard: Sequence[StatusChanged], random: Random) -> list[StatusChanged]:
@@ -291,6 +295,27 @@ class TestWhatAChangeBrings:
         after, _, _ = track(row(Status.SENDING, token="clm", settled=True, next_at=NOW), change, NOW)
         assert (after.next_at, after.token, after.settled) == (LATER, None, False)
         assert (after.attempts_used, after.uncertain, after.provider) == (2, True, "smtp")
+
+    def test_devices_that_refused_for_good_add_up_until_a_replay(self) -> None:
+        def retrying(**outcomes: Outcome) -> StatusChanged:
+            attempts = [tried(outcome, device_id=device) for device, outcome in outcomes.items()]
+            return said(Status.RETRYING, token="clm", retry_at=LATER, attempts=attempts)
+
+        after, _, _ = track(
+            row(Status.SENDING, token="clm"), retrying(one=Outcome.PERMANENT, two=Outcome.TRANSIENT), NOW
+        )
+        assert after.refused_devices == {"one"}
+        again = msgspec.structs.replace(after, status=Status.SENDING, token="clm")
+        after, _, _ = track(again, retrying(two=Outcome.PERMANENT, three=Outcome.UNKNOWN), NOW)
+        assert after.refused_devices == {"one", "two"}
+        failed = msgspec.structs.replace(after, status=Status.FAILED)
+        replayed, _, _ = track(failed, said(Status.QUEUED, replay=True), NOW)
+        assert replayed.refused_devices == frozenset()
+
+    def test_of_a_device_that_the_caller_named_by_its_token_there_is_no_id_to_remember(self) -> None:
+        change = said(Status.RETRYING, token="clm", retry_at=LATER, attempts=[tried(Outcome.PERMANENT, device_id=None)])
+        after, _, _ = track(row(Status.SENDING, token="clm"), change, NOW)
+        assert after.refused_devices == frozenset()
 
     def test_a_confirmation_keeps_who_sent_it(self) -> None:
         sent = said(Status.SENT, provider="smtp", provider_message_id="m1")
