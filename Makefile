@@ -11,6 +11,8 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 ARGS ?=
 MINUTES ?= 10
+# Test files side by side: half of their time is waiting for what they broke to come back.
+WORKERS ?= 2
 
 # Read only when the virtual environment is made. Recipes that need Python get an error that says what to do.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -24,8 +26,8 @@ help: ## show this help
 run: $(RUNTIME) ## start everything in one process on port 8000 (PORT=…), with a demonstration
 	@exec $(BIN)/heliograph up --demo $(ARGS)
 
-test: $(DEV) ## run all tests against real PostgreSQL, Redis and RabbitMQ (ARGS='-k name')
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV) ## run all tests against real PostgreSQL, Redis and RabbitMQ (WORKERS=2, ARGS='-k name')
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV) ## lint, format, types, import contracts, generated files fresh
 	$(BIN)/ruff check .

@@ -4,11 +4,14 @@ Looked for in the usual places, then on PATH. If missing, Debian and Ubuntu inst
 asks nothing). Otherwise `MissingServerError` says exactly what to install: no test is skipped for want of a server.
 """
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -91,8 +94,17 @@ def _install(software: Software) -> None:
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     apt_get = [*prefix, "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
-    for arguments in (["update"], ["install", "--yes", "--no-install-recommends", software.package]):
-        subprocess.run([*apt_get, *arguments], env=environment, stdin=subprocess.DEVNULL, check=False)
+    with _alone():
+        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", software.package]):
+            subprocess.run([*apt_get, *arguments], env=environment, stdin=subprocess.DEVNULL, check=False)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One of several test processes at a time: apt's own lock does not cover the lists that `update` brings."""
+    with (Path(tempfile.gettempdir()) / f"heliograph-tests-install-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _privileged() -> list[str] | None:

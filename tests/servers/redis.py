@@ -1,5 +1,6 @@
 """Redis for tests: a private one, or the one named in the environment."""
 
+import os
 from abc import ABC, abstractmethod
 from itertools import count
 from urllib.parse import urlsplit, urlunsplit
@@ -11,6 +12,7 @@ from tests.servers.ports import free_ports, talk
 from tests.servers.process import ServerProcess
 
 _DATABASES = 16  # as many as every Redis has by default
+_WORKER, _WORKERS = "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"
 
 
 class Redis(ABC):
@@ -26,8 +28,13 @@ class Redis(ABC):
         """Database 0."""
 
     def fresh_database(self) -> str:
-        """The URL of an empty database. After 16 of them the first comes round again; pub/sub is one for all."""
-        number = next(self._taken) % _DATABASES
+        """The URL of an empty database. After a while the first comes round again; pub/sub is one for all.
+
+        Test processes that share a server share its databases out among them.
+        """
+        share = _DATABASES // int(os.environ.get(_WORKERS, "1"))
+        first = share * int(os.environ.get(_WORKER, "gw0").removeprefix("gw"))
+        number = first + next(self._taken) % share
         url = urlunsplit(urlsplit(self.url)._replace(path=f"/{number}"))
         with redis.Redis.from_url(url) as client:
             client.flushdb()
