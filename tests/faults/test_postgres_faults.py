@@ -75,7 +75,11 @@ def a_mail() -> dict[str, Any]:
 
 async def refused(system: System, given: dict[str, Any]) -> bool:
     """Ask once. A refusal is in plain words; what is accepted is remembered."""
-    payload = await system.api().payload(SEND, input=given)
+    answer = await system.api().call(SEND, input=given)
+    if "errors" in answer:  # the key is not remembered any more, and nobody could say whose it is
+        assert answer["errors"][0]["extensions"]["code"] == "UPSTREAM_UNAVAILABLE"
+        return True
+    payload = answer["data"]["send_notification"]
     if payload["success"]:
         system.accepted.extend(each["id"] for each in payload["data"]["notifications"])
         return False
