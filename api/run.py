@@ -63,7 +63,7 @@ async def _serve(system: System, settings: Settings, demo: Demo | None = None) -
             starting.cancel()
         else:
             await starting
-            _spare_the_collector()
+            spare_the_collector()
             log.info("ready on http://%s:%d", settings.host, server.port)
             showing = asyncio.create_task(demo.show(server.port), name="demo") if demo else None
         await stopping
@@ -74,7 +74,7 @@ async def _serve(system: System, settings: Settings, demo: Demo | None = None) -
         await system.stop()
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """What was made by now (modules, schema, templates) stays: the garbage collector need not look at it again.
 
     An operation makes thousands of short-lived objects, so the youngest generation is given more room too.

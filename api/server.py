@@ -9,10 +9,12 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from api.turnstile import PacedProtocol, Turnstile
 from domain.errors import ConfigurationError
 
 MAX_SOCKET_MESSAGE = 64 * 1024
@@ -29,7 +31,7 @@ class Server:
             host=host,
             port=port,
             loop="none",
-            http="httptools",
+            http=partial(PacedProtocol, turnstile=Turnstile()),  # type: ignore[arg-type]  # only ever called
             ws="websockets-sansio",
             lifespan="off",
             log_config=None,

@@ -21,7 +21,7 @@ import httpx
 from bench.audience import heard, join
 from tests.servers.roles import Process, free_port
 
-IDLE = "subscription { status_feed(filter: {user_id: \"nobody\"}) { cursor status } }"
+IDLE = 'subscription { status_feed(filter: {user_id: "nobody"}) { cursor status } }'
 DESCRIPTORS = 20_000
 
 

@@ -19,6 +19,7 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from api.gateway.schema.notifications import StatusEvent
 from api.gateway.schema.scalars import SCALARS
+from api.run import spare_the_collector
 from api.server import Server, until_signalled
 from domain.channels import STATUS_CHANNEL
 from domain.doorbell import encode_rows
@@ -89,6 +90,7 @@ async def main(kind: str, port: int) -> None:
     app = await (ours() if kind == "ours" else naive())
     server = Server(app, "127.0.0.1", port)
     await server.start()
+    spare_the_collector()
     await until_signalled()
     await server.stop()
 

@@ -50,10 +50,10 @@ class Gate(SchemaExtension):
         self._known = False
 
     def on_operation(self) -> Iterator[None]:
-        """Operations of one socket share its context; each gets a copy, with its own loaders."""
+        """What the executor knows, for those who explain its errors."""
         execution = self.execution_context
         execution.parse_options = {"max_tokens": self._guard.limits.tokens}
-        execution.context = execution.context.of_operation(execution)
+        execution.context.execution = execution
         yield
 
     def on_parse(self) -> Iterator[None]:

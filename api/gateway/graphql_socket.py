@@ -1,8 +1,7 @@
 """GraphQL over WebSocket: `graphql-transport-ws` to the letter, where Strawberry's own handler is not."""
 
-import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from typing import Any, cast
 
@@ -11,40 +10,23 @@ from graphql import GraphQLError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter
 from strawberry.http.exceptions import WebSocketDisconnected
-from strawberry.schema.schema import StreamResult
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     ConnectionInitMessage,
     Message,
     SubscribeMessage,
 )
-from strawberry.types.execution import ExecutionResult, PreExecutionError
 
 from api.gateway.guard import LIMIT_EXCEEDED
 from api.gateway.schema.context import Context
 from api.gateway.sockets import Sockets
-from domain.errors import ErrorCode, Unauthenticated, Unavailable
+from api.gateway.streams import Asked, NotBegun, Streams
+from domain.errors import Unauthenticated, Unavailable
 
 log = logging.getLogger(__name__)
 
 MAX_CHARACTERS = 64 * 1024
 UNAUTHORIZED, FORBIDDEN, TRY_AGAIN_LATER = 4401, 4403, 1013
-
-
-class Pace:
-    """Lets callers pass one after the other, so many a second: accepting a burst of sockets must not stop the rest."""
-
-    def __init__(self, per_second: float) -> None:
-        self._gap = 1.0 / per_second
-        self._next = 0.0
-
-    async def turn(self) -> None:
-        """Wait for one's turn."""
-        now = asyncio.get_running_loop().time()
-        mine = max(now, self._next)
-        self._next = mine + self._gap
-        if mine > now:
-            await asyncio.sleep(mine - now)
 
 
 class Adapter(ASGIWebSocketAdapter):
@@ -55,6 +37,15 @@ class Adapter(ASGIWebSocketAdapter):
         if self.ws.application_state is not WebSocketState.CONNECTED:
             raise WebSocketDisconnected
         await super().send_json(message)
+
+    async def send_text(self, text: str) -> None:
+        """Likewise, for what is encoded already."""
+        if self.ws.application_state is not WebSocketState.CONNECTED:
+            raise WebSocketDisconnected
+        try:
+            await self.ws.send_text(text)
+        except WebSocketDisconnect as error:
+            raise WebSocketDisconnected from error
 
     async def close(self, code: int, reason: str) -> None:
         """May be called twice, and on a socket that has gone."""
@@ -69,9 +60,11 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
     It lives as long as its credential: `sockets` shuts it out when that expires or is revoked.
     """
 
-    def __init__(self, *, sockets: Sockets, **given: Any) -> None:
+    websocket: Adapter
+
+    def __init__(self, *, sockets: Sockets, streams: Streams, **given: Any) -> None:
         super().__init__(**given)
-        self._sockets = sockets
+        self._sockets, self._streams = sockets, streams
         self._shut_out = False
 
     async def shut_out(self, reason: str) -> None:
@@ -105,6 +98,9 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
         try:
             await super().handle_connection_init(message)
             if self.connection_acknowledged and not acknowledged:
+                self.connection_init_timeout_task = (
+                    None  # it was cancelled, and would be kept for as long as the socket
+                )
                 self._sockets.add(self, self.context.principal)
         except Unauthenticated:
             await self.websocket.close(UNAUTHORIZED, "Unauthorized")
@@ -121,20 +117,28 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
         error = GraphQLError(text, extensions={"code": LIMIT_EXCEEDED})
         await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
 
-    async def _send_result_stream(self, operation: Operation[Context, None], result_source: StreamResult) -> None:
-        """One operation too many is answered by an `error`: it never began."""
-        async with aclosing(_with_refusal(result_source)) as results:
-            await super()._send_result_stream(operation, results)
+    async def run_operation(self, operation: Operation[Context, None]) -> None:
+        """One operation, from its beginning to `complete`, or to `error` when it never began."""
+        try:
+            await self._send_all(operation)
+            await operation.send_operation_message({"id": operation.id, "type": "complete"})
+        except NotBegun as refusal:
+            await operation.send_initial_errors(refusal.errors)
+        except Exception as error:
+            await self.handle_task_exception(error)
+            self.operations.pop(operation.id, None)
+
+    async def _send_all(self, operation: Operation[Context, None]) -> None:
+        asked = Asked(operation.query, operation.variables, operation.operation_name)
+        head = f'{{"id":{orjson.dumps(operation.id).decode()},"type":"next","payload":'
+        async with aclosing(self._streams.run(asked, self.context.for_one())) as payloads:
+            async for payload in payloads:
+                await self.websocket.send_text(f"{head}{payload}}}")
 
     async def handle_task_exception(self, error: Exception) -> None:
         """A client that leaves in the middle is nothing to speak of."""
         if not isinstance(error, WebSocketDisconnected):
             log.error("an operation on a socket failed", exc_info=error)
-
-    @staticmethod
-    def _get_pre_execution_close_reason(error: GraphQLError) -> str | None:
-        """Strawberry would close the whole socket for a syntax error."""
-        return None
 
 
 def credentials_of(params: Mapping[str, Any] | None, headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -151,19 +155,6 @@ def credentials_of(params: Mapping[str, Any] | None, headers: Mapping[str, str])
 def decoded(text: str | bytes) -> object:
     """JSON; raises a `json.JSONDecodeError` for anything else."""
     return cast(object, orjson.loads(text))
-
-
-async def _with_refusal(results: StreamResult) -> StreamResult:
-    async for result in results:
-        if isinstance(result, ExecutionResult) and result.data is None and _is_refusal(result.errors):
-            result = PreExecutionError(data=None, errors=result.errors)
-        yield result
-
-
-def _is_refusal(errors: Sequence[GraphQLError] | None) -> bool:
-    return errors is not None and any(
-        (error.extensions or {}).get("code") == ErrorCode.RATE_LIMITED for error in errors
-    )
 
 
 def _problem_of(message: object) -> str | None:

@@ -1,7 +1,6 @@
 """GraphQL at one URL: Strawberry's view, with our own HTTP around it and our own handler for sockets."""
 
 import logging
-from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 
@@ -13,20 +12,20 @@ from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.types import StreamExecutionResult
 from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UnsetType
 
 from api.gateway.documents import Documents, Gate
 from api.gateway.failures import INTERNAL, presented, shown
 from api.gateway.graphql_http import Params, Refused, answer, read_params, refusal, wants_page
-from api.gateway.graphql_socket import Adapter, Handler, Pace, credentials_of, decoded
+from api.gateway.graphql_socket import Adapter, Handler, credentials_of, decoded
 from api.gateway.guard import LIMIT_EXCEEDED, Guard, Limits
 from api.gateway.playground import Playground
 from api.gateway.schema import build_schema
 from api.gateway.schema.context import Context
 from api.gateway.schema.services import Services
 from api.gateway.sockets import Sockets
+from api.gateway.streams import Streams
 from api.security import Authenticator
 from domain.errors import RequestError, Unauthenticated, Unavailable
 from domain.telemetry import correlation_id, sane_correlation_id, traceparent
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 
 INIT_TIMEOUT = timedelta(seconds=5)
 OPERATIONS_PER_SOCKET = 100
-ACCEPTS_PER_SECOND = 1_000.0
 _ALLOWED = {
     "GET": frozenset({OperationType.QUERY}),
     "POST": frozenset({OperationType.QUERY, OperationType.MUTATION}),
@@ -64,17 +62,19 @@ class GraphQLView(GraphQL[Context, None]):
         plain = build_schema()
         self._limits = limits or Limits()
         guard = Guard(plain._schema, self._limits)
+        schema = build_schema((partial(Gate, documents, guard),))
         super().__init__(
-            build_schema((partial(_Operation, documents, guard),)),
+            schema,
             graphql_ide=None,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=INIT_TIMEOUT,
             max_subscriptions_per_connection=OPERATIONS_PER_SOCKET,
         )
         opened = Sockets() if sockets is None else sockets
-        self.graphql_transport_ws_handler_class = partial(Handler, sockets=opened)  # type: ignore[assignment]
+        self.graphql_transport_ws_handler_class = partial(  # type: ignore[assignment]
+            Handler, sockets=opened, streams=Streams(schema, documents, guard)
+        )
         self._services, self._keys, self._playground = services, keys, playground
-        self._pace = Pace(ACCEPTS_PER_SECOND)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or one socket."""
@@ -140,11 +140,6 @@ class GraphQLView(GraphQL[Context, None]):
             log.exception("correlation id %s: a socket failed", correlation_id.get())
             await send({"type": "websocket.close", "code": 1011})
 
-    async def create_websocket_response(self, request: WebSocket, subprotocol: str | None) -> WebSocket:
-        """Accept, at a pace that leaves time for everything else."""
-        await self._pace.turn()
-        return await super().create_websocket_response(request, subprotocol)
-
     async def on_ws_connect(self, context: Context) -> UnsetType:
         """Raises `Unauthenticated` without credentials and `ConnectionRejectionError` with bad ones."""
         headers = credentials_of(context.connection_params, context.headers)
@@ -171,17 +166,6 @@ class GraphQLView(GraphQL[Context, None]):
     def decode_json(self, data: str | bytes) -> object:
         """What came over a socket."""
         return decoded(data)
-
-
-class _Operation(Gate):
-    """A gate that also sees to what a socket's clients are shown of errors."""
-
-    def on_stream_result(self, result: StreamExecutionResult) -> Iterator[None]:
-        """Before each result that is sent over a socket."""
-        errors = getattr(result, "errors", None)
-        if errors:
-            result.errors = presented(errors, self.execution_context.context)  # type: ignore[union-attr]
-        yield
 
 
 def _wrong_method(request: Request, operation: OperationType) -> Refused:

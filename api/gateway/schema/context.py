@@ -1,10 +1,11 @@
 """What resolvers have at hand: who calls, under which correlation id, and the services they may use."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import strawberry
+from graphql import DocumentNode
 from strawberry.types import ExecutionContext
 
 from api.access import allow
@@ -12,6 +13,16 @@ from api.gateway.schema.loaders import Loaders
 from api.gateway.schema.services import Services
 from api.security import Principal, Scope
 from domain.errors import Unauthenticated
+
+
+@dataclass(slots=True)
+class Pending:
+    """What is known of an operation that Strawberry does not run, under the names of its `ExecutionContext`."""
+
+    schema: strawberry.Schema
+    operation_name: str | None
+    variables: dict[str, Any] | None
+    graphql_document: DocumentNode | None = None
 
 
 @dataclass(slots=True)
@@ -27,7 +38,7 @@ class Context:
     headers: Mapping[str, str]
     traceparent: str | None = None
     connection_params: dict[str, Any] | None = None
-    execution: ExecutionContext | None = None
+    execution: "ExecutionContext | Pending | None" = None
     validated: bool = False
     _loaders: Loaders | None = None
 
@@ -57,19 +68,9 @@ class Context:
         """Forget what was loaded: every event of a subscription sees things as they are now."""
         self._loaders = None
 
-    def of_operation(self, execution: ExecutionContext) -> "Context":
-        """The context of this operation: a copy where others share this one, else itself."""
-        if self.connection_params is None:
-            self.execution = execution
-            return self
-        return Context(
-            services=self.services,
-            correlation_id=self.correlation_id,
-            caller=self.caller,
-            headers=self.headers,
-            traceparent=self.traceparent,
-            execution=execution,
-        )
+    def for_one(self) -> "Context":
+        """A copy for one operation of a socket."""
+        return replace(self, connection_params=None, execution=None, validated=False, _loaders=None)
 
 
 Info: TypeAlias = strawberry.Info[Context, None]
