@@ -14,7 +14,8 @@ from functools import partial
 import uvicorn
 from starlette.types import ASGIApp
 
-from api.turnstile import PacedProtocol, Turnstile
+from api.connections import HttpConnection, SocketConnection
+from api.turnstile import Turnstile
 from domain.errors import ConfigurationError
 
 MAX_SOCKET_MESSAGE = 64 * 1024
@@ -31,8 +32,8 @@ class Server:
             host=host,
             port=port,
             loop="none",
-            http=partial(PacedProtocol, turnstile=Turnstile()),  # type: ignore[arg-type]  # only ever called
-            ws="websockets-sansio",
+            http=partial(HttpConnection, turnstile=Turnstile()),  # type: ignore[arg-type]  # only ever called
+            ws=SocketConnection,
             lifespan="off",
             log_config=None,
             access_log=False,

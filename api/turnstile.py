@@ -3,9 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
-
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 PASSES_PER_SECOND = 1_000.0
 MAX_WAITING = 20_000
@@ -48,26 +45,3 @@ class Turnstile:
             self._next_at = loop.time() + self._pause + late
             if self._waiting:
                 loop.call_at(self._next_at, self._turn)
-
-
-class PacedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, whose sockets pass a turnstile before anything is made for them."""
-
-    def __init__(self, *given: Any, turnstile: Turnstile, **more: Any) -> None:
-        super().__init__(*given, **more)
-        self._turnstile = turnstile
-
-    def handle_websocket_upgrade(self) -> None:
-        """The client says nothing more before it is answered; whoever does all the same is not listened to."""
-        self.transport.pause_reading()
-        if not self._turnstile.knock(self._enter):
-            self.transport.write(_TOO_MANY)
-            self.transport.close()
-
-    def _enter(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-            super().handle_websocket_upgrade()
-
-
-_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -74,12 +74,11 @@ class Streams:
         if OperationType(operation.operation.value) is not OperationType.SUBSCRIPTION:
             yield await self._executed(asked, context)
             return
-        executor = self._executor(document, asked, context)
         shape = shape_of(document, operation)
         try:
-            async with aclosing(await self._events(executor, context)) as events:
+            async with aclosing(await self._events(document, asked, context)) as events:
                 async for event in events:
-                    yield await self._rendered(event, executor, shape, context)
+                    yield await self._rendered(event, shape, document, asked, context)
         except NotBegun:
             raise
         except Exception as error:
@@ -137,28 +136,32 @@ class Streams:
             raise NotBegun(presented(executor, context))
         return cast(Executor, executor)
 
-    async def _events(self, executor: Executor, context: Context) -> AsyncGenerator[Any, None]:
+    async def _events(self, document: DocumentNode, asked: Asked, context: Context) -> AsyncGenerator[Any, None]:
         """What the resolver yields. Nothing of it has run yet."""
-        source = await await_maybe(create_source_event_stream(executor))
+        source = await await_maybe(create_source_event_stream(self._executor(document, asked, context)))
         if isinstance(source, ExecutionResult):
             raise NotBegun(presented(source.errors or [], context))
         return cast(AsyncGenerator[Any, None], source)
 
-    async def _rendered(self, event: Any, executor: Executor, shape: Hashable | None, context: Context) -> str:
+    async def _rendered(
+        self, event: Any, shape: Hashable | None, document: DocumentNode, asked: Asked, context: Context
+    ) -> str:
         """The event as this subscription wants it: as it was made for another one of the same shape, if there was."""
         if shape is None or not isinstance(event, StatusEvent):
-            return _encoded(await self._result(event, executor, context))
+            return _encoded(await self._result(event, document, asked, context))
         key = (shape, event.position)
         known = self._renditions.get(key)
         if known is None:
-            result = await self._result(event, executor, context)
+            result = await self._result(event, document, asked, context)
             known = _encoded(result)
             if not result.errors:
                 self._keep(key, known)
         return known
 
-    async def _result(self, event: Any, executor: Executor, context: Context) -> ExecutionResult:
-        result = await await_maybe(execute_subscription_event(executor.build_per_event_executor(event)))
+    async def _result(self, event: Any, document: DocumentNode, asked: Asked, context: Context) -> ExecutionResult:
+        """Executed for one event. An executor is made for each: kept, it would be 3 kB an idle subscription."""
+        executor = self._executor(document, asked, context).build_per_event_executor(event)
+        result = await await_maybe(execute_subscription_event(executor))
         return ExecutionResult(result.data, presented(result.errors, context)) if result.errors else result
 
     def _keep(self, key: Hashable, rendition: str) -> None:

@@ -1,0 +1,45 @@
+"""uvicorn's connections, with what ten thousand sockets on one process need besides."""
+
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from api.turnstile import Turnstile
+
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class HttpConnection(HttpToolsProtocol):
+    """HTTP, whose sockets pass a turnstile before anything is made for them."""
+
+    def __init__(self, *given: Any, turnstile: Turnstile, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._turnstile = turnstile
+
+    def handle_websocket_upgrade(self) -> None:
+        """The client says nothing more before it is answered; whoever does all the same is not listened to."""
+        self.transport.pause_reading()
+        if not self._turnstile.knock(self._enter):
+            self.transport.write(_TOO_MANY)
+            self.transport.close()
+
+    def _enter(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            super().handle_websocket_upgrade()
+
+
+class SocketConnection(WebSocketsSansIOProtocol):
+    """A socket that lets go of its handshake, and of a client that answers no ping."""
+
+    async def send(self, message: Any) -> None:
+        """As uvicorn. Request and response of the handshake would be kept for as long as the socket: 4 kB."""
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            del self.request, self.response
+
+    def keepalive_timeout(self) -> None:
+        """Close, and do not wait until the client has read what is written: it would never be done."""
+        super().keepalive_timeout()
+        self.transport.abort()
