@@ -28,6 +28,7 @@ class HttpConnection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.resume_reading()
             super().handle_websocket_upgrade()
+        del self.parser  # it points back at us: together they would be there until the garbage collector comes
 
 
 class SocketConnection(WebSocketsSansIOProtocol):

@@ -51,10 +51,6 @@ async def listening(port: int) -> None:
                 return
 
 
-async def until_joined(http: httpx.AsyncClient, sockets: int, port: int) -> None:
-    """Wait until all subscriptions are open; each gets one event then."""
-
-
 async def fan_out(kind: str, sockets: int, rows: int) -> tuple[float, float]:
     """Events per second over all sockets, and CPU microseconds for each."""
     with gateway(kind) as process:
@@ -77,26 +73,13 @@ async def idle(sockets: int) -> None:
     with gateway("ours") as process:
         await listening(process.port)
         before = memory(process)
-        waits: list[float] = []
-        watching = asyncio.create_task(knock(process.port, waits))
+        knocking = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.knock", str(process.port))
         begun = time.monotonic()
         subscribers = await join(process.port, sockets, IDLE, at_once=sockets)
         took = time.monotonic() - begun
-        watching.cancel()
-        await asyncio.sleep(2.0)
-        after = memory(process)
-        print(f"  {len(subscribers)} subscriptions in {took:.1f} s: {after:.0f} MB, {before:.0f} MB without")
-        print(f"  HTTP meanwhile: median {statistics.median(waits) * 1000:.0f} ms, worst {max(waits) * 1000:.0f} ms")
-
-
-async def knock(port: int, waits: list[float]) -> None:
-    """Ask over HTTP again and again; how long each took."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
-        while True:
-            begun = time.monotonic()
-            await http.get("/health/live")
-            waits.append(time.monotonic() - begun)
-            await asyncio.sleep(0.02)
+        print(f"  {len(subscribers)} subscriptions in {took:.1f} s, {memory(process):.0f} MB; without {before:.0f} MB")
+        knocking.terminate()
+        await knocking.wait()
 
 
 def memory(process: Process) -> float:

@@ -5,8 +5,9 @@ what an event comes to is worked out and encoded once for all subscriptions that
 are.
 """
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Hashable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Hashable, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from graphql import (
     DocumentNode,
     ExecutionResult,
     GraphQLError,
+    GraphQLResolveInfoHelpers,
     create_source_event_stream,
     execute_subscription_event,
     get_operation_ast,
@@ -37,6 +39,14 @@ from domain.errors import ErrorCode
 
 MAX_RENDITIONS = 4_096
 """Encoded events that are kept for the next subscriber; a few hundred bytes each."""
+
+
+async def _gathered(work: Sequence[Awaitable[Any]]) -> list[Any]:
+    return list(await asyncio.gather(*work))
+
+
+_NO_HELPERS = GraphQLResolveInfoHelpers(gather=_gathered, track=lambda _: None)
+"""For the resolvers of subscriptions, none of which has work of its own to be awaited."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -138,7 +148,10 @@ class Streams:
 
     async def _events(self, document: DocumentNode, asked: Asked, context: Context) -> AsyncGenerator[Any, None]:
         """What the resolver yields. Nothing of it has run yet."""
-        source = await await_maybe(create_source_event_stream(self._executor(document, asked, context)))
+        executor = self._executor(document, asked, context)
+        # The resolver's `info` lives as long as the subscription, and through these helpers so would the executor.
+        executor.async_helpers = _NO_HELPERS
+        source = await await_maybe(create_source_event_stream(executor))
         if isinstance(source, ExecutionResult):
             raise NotBegun(presented(source.errors or [], context))
         return cast(AsyncGenerator[Any, None], source)
