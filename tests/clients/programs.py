@@ -70,7 +70,10 @@ class Program:
 async def recipe(
     name: str, *arguments: str, port: int, options: Sequence[str] = (), **env: str
 ) -> AsyncIterator[Program]:
-    """`recipes/<name>` against the gateway at `port`; it is killed at the end if it still runs."""
+    """`recipes/<name>`, or another program by its path from there, against the gateway at `port`.
+
+    It is killed at the end if it still runs.
+    """
     interpreter = sys.executable if name.endswith(".py") else node()
     process = await asyncio.create_subprocess_exec(
         interpreter,

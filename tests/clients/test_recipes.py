@@ -62,6 +62,14 @@ class TestSend:
     async def test_a_bad_key_is_an_error_with_a_code(self, gateway: Gateway, name: str) -> None:
         assert "UNAUTHENTICATED" in "\n".join(await said(gateway, name, "ada@example.com", key="hg_wrong"))
 
+    async def test_apollo_and_urql_put_the_code_where_the_table_says(self, gateway: Gateway) -> None:
+        assert await said(gateway, "../refusals.mjs") == [
+            "Apollo Client call UNAUTHENTICATED",
+            "Apollo Client subscription NOT_FOUND",
+            "urql call UNAUTHENTICATED",
+            "urql subscription NOT_FOUND",
+        ]
+
 
 class TestList:
     async def test_apollo_pages_by_cursor_and_shows_what_events_bring(self, gateway: Gateway, api: Api) -> None:

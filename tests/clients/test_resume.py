@@ -20,7 +20,7 @@ from tests.servers.roles import API_KEY
 
 BATCH = "mutation ($input: SendBatchInput!) { send_batch(input: $input) { success data { request { request_id } } } }"
 PLACES = ["ada@example.com", "defer@sandbox.heliograph.test", "bounce@sandbox.heliograph.test"]
-HASTE = ["--import", str(Path(__file__).with_name("haste.mjs"))]
+HASTE, SLUGGISH = (["--import", str(Path(__file__).with_name(name))] for name in ("haste.mjs", "sluggish.mjs"))
 
 
 def entries(lines: Sequence[str]) -> list[Entry]:
@@ -78,6 +78,19 @@ class TestFollow:
                 await gateway.start()
             requests.append(await send_many(api))
             await read_to_the_end(program, gateway, api, requests)
+        assert entries(program.said) == gateway.log(end["position"])
+
+    async def test_a_slow_program_gets_nothing_twice_that_waited_in_it_meanwhile(
+        self, gateway: Gateway, api: Api, file: Path, end: dict[str, Any]
+    ) -> None:
+        options: dict[str, Any] = {"port": gateway.port, "options": SLUGGISH}
+        async with recipe("follow.mjs", str(file), **options, HELIOGRAPH_KEY=API_KEY) as program:
+            request = await send_many(api)
+            await api.watch(WATCH_REQUEST, id=request)
+            await gateway.kill()
+            await gateway.start()
+            await api.until(await api.send_one(), "SENT")
+            await read_to_the_end(program, gateway, api, [request])
         assert entries(program.said) == gateway.log(end["position"])
 
     async def test_a_killed_client_goes_on_and_repeats_at_most_what_it_had_in_hand(

@@ -1,5 +1,5 @@
 import { createClient } from "graphql-ws";
-import WebSocket from "ws"; // for Node before 22; a browser brings its own
+import WebSocket from "ws"; // for Node before 22; without this line in a browser, which has its own
 
 /**
  * A graphql-ws client that connects again while that can help, and whose subscriptions then go on where they were.
