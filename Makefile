@@ -57,7 +57,7 @@ install: $(RUNTIME) ## only make .venv with what running needs
 install-dev: $(DEV) ## only make .venv with what developing needs
 
 clean: ## remove .venv, caches and build results (./var, the data of `make run`, stays)
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) tests/clients/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The one .venv serves both: the development lock holds all of the runtime lock, version for version, so neither target

@@ -8,6 +8,8 @@ class Wire:
 
     def __init__(self, target: int) -> None:
         self.port = 0
+        self.made = 0
+        """How many connections there were so far."""
         self._target = target
         self._requests, self._answers = asyncio.Event(), asyncio.Event()
         self.let_go()
@@ -51,6 +53,7 @@ class Wire:
             writer.transport.abort()
             return
         self._writers |= {writer, target_writer}
+        self.made += 1
         try:
             await asyncio.gather(
                 _carry(reader, target_writer, self._requests), _carry(target_reader, writer, self._answers)

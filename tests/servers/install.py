@@ -23,13 +23,16 @@ class MissingServerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Software:
-    """A server as a package: its programs, and where they are when not on PATH (newest version first)."""
+    """Software as packages: its programs, and where they are when not on PATH (newest version first).
+
+    Where `variable` is given, it may name a running server to use instead.
+    """
 
     title: str
     package: str
     programs: tuple[str, ...]
     places: tuple[str, ...]
-    variable: str
+    variable: str = ""
 
     def find(self) -> dict[str, Path] | None:
         """The path of each program, all from places that belong together; None if one is missing."""
@@ -69,6 +72,12 @@ RABBITMQ = Software(
     places=("/usr/lib/rabbitmq/bin", "/opt/homebrew/opt/rabbitmq/sbin"),
     variable="HELIOGRAPH_TEST_RABBITMQ_URL",
 )
+NODE = Software(
+    title="Node.js 20 or newer, with npm,",
+    package="nodejs npm",
+    programs=("node", "npm"),
+    places=("/opt/homebrew/bin",),
+)
 
 
 @cache
@@ -79,10 +88,10 @@ def programs(software: Software) -> dict[str, Path]:
         _install(software)
         found = software.find()
     if found is None:
+        instead = f", or name a running server in {software.variable}" if software.variable else ""
         raise MissingServerError(
             f"{software.title} is needed for these tests. Install it (Debian, Ubuntu: apt-get install "
-            f"{software.package}; macOS: brew install {software.package.removesuffix('-server')}), "
-            f"or name a running server in {software.variable}."
+            f"{software.package}; macOS: brew install {software.package.removesuffix('-server')}){instead}."
         )
     return found
 
@@ -95,7 +104,7 @@ def _install(software: Software) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     apt_get = [*prefix, "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
     with _alone():
-        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", software.package]):
+        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *software.package.split()]):
             subprocess.run([*apt_get, *arguments], env=environment, stdin=subprocess.DEVNULL, check=False)
 
 
