@@ -17,7 +17,16 @@ from strawberry.types.unset import UnsetType
 
 from api.gateway.documents import Documents, Gate
 from api.gateway.failures import INTERNAL, presented, shown
-from api.gateway.graphql_http import Params, Refused, answer, read_params, refusal, wants_page
+from api.gateway.graphql_http import (
+    Params,
+    Refused,
+    answer,
+    check_accepted,
+    methods,
+    read_params,
+    refusal,
+    wants_page,
+)
 from api.gateway.graphql_socket import Adapter, Handler, credentials_of, decoded
 from api.gateway.guard import LIMIT_EXCEEDED, Guard, Limits
 from api.gateway.playground import Playground
@@ -36,8 +45,12 @@ INIT_TIMEOUT = timedelta(seconds=5)
 OPERATIONS_PER_SOCKET = 100
 _ALLOWED = {
     "GET": frozenset({OperationType.QUERY}),
+    "HEAD": frozenset({OperationType.QUERY}),
     "POST": frozenset({OperationType.QUERY, OperationType.MUTATION}),
 }
+
+
+_SUBSCRIPTIONS = "Subscriptions go over a WebSocket (graphql-transport-ws) at this URL."
 
 
 class GraphQLView(GraphQL[Context, None]):
@@ -89,8 +102,11 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def _respond(self, request: Request) -> Response:
         try:
+            if request.method == "OPTIONS":
+                return methods()
             if self._playground is not None and wants_page(request):
                 return self._playground.page()
+            check_accepted(request)
             return await self._execute(request)
         except Refused as error:
             return refusal(request, error.status, str(error), {"code": error.code}, error.headers)
@@ -170,5 +186,5 @@ class GraphQLView(GraphQL[Context, None]):
 
 def _wrong_method(request: Request, operation: OperationType) -> Refused:
     if operation is OperationType.SUBSCRIPTION:
-        return Refused(400, "BAD_REQUEST", "Subscriptions go over a WebSocket (graphql-transport-ws) at this URL.")
+        return Refused(400, "BAD_REQUEST", _SUBSCRIPTIONS)
     return Refused(405, "METHOD_NOT_ALLOWED", "Mutations go by POST.", {"Allow": "POST"})
