@@ -1,6 +1,7 @@
 """GraphQL at one URL: Strawberry's view, with our own HTTP around it and our own handler for sockets."""
 
 import logging
+from collections.abc import Collection
 from datetime import timedelta
 from functools import partial
 
@@ -57,7 +58,8 @@ class GraphQLView(GraphQL[Context, None]):
     """An ASGI application for a `Route` and a `WebSocketRoute` (a mount would break the sockets).
 
     `keys` says who calls; `sockets` are those that are open, for whoever learns that a credential has ended;
-    `playground` is the page for browsers, None for none. Every answer is JSON but that page.
+    `playground` is the page for browsers, None for none. Pages of `allowed_origins` may open sockets, beside our own.
+    Every answer is JSON but that page.
     """
 
     websocket_adapter_class = Adapter
@@ -70,6 +72,7 @@ class GraphQLView(GraphQL[Context, None]):
         sockets: Sockets | None = None,
         playground: Playground | None = None,
         limits: Limits | None = None,
+        allowed_origins: Collection[str] = (),
     ) -> None:
         documents = Documents()
         plain = build_schema()
@@ -82,6 +85,7 @@ class GraphQLView(GraphQL[Context, None]):
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=INIT_TIMEOUT,
             max_subscriptions_per_connection=OPERATIONS_PER_SOCKET,
+            allowed_origins=tuple(allowed_origins),
         )
         opened = Sockets() if sockets is None else sockets
         self.graphql_transport_ws_handler_class = partial(  # type: ignore[assignment]
