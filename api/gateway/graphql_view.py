@@ -17,6 +17,7 @@ from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UnsetType
 
 from api.gateway.documents import Documents, Gate
+from api.gateway.event_stream import EventStream, whole_stream
 from api.gateway.failures import INTERNAL, presented, shown
 from api.gateway.graphql_http import (
     Params,
@@ -24,18 +25,22 @@ from api.gateway.graphql_http import (
     answer,
     check_accepted,
     methods,
+    payload_of,
     read_params,
     refusal,
+    takes_events,
+    takes_events_only,
     wants_page,
 )
 from api.gateway.graphql_socket import Adapter, Handler, credentials_of, decoded
+from api.gateway.graphql_sse import frames
 from api.gateway.guard import LIMIT_EXCEEDED, Guard, Limits
 from api.gateway.playground import Playground
 from api.gateway.schema import build_schema
 from api.gateway.schema.context import Context
 from api.gateway.schema.services import Services
 from api.gateway.sockets import Sockets
-from api.gateway.streams import Streams
+from api.gateway.streams import Asked, Streams
 from api.security import Authenticator
 from domain.errors import RequestError, Unauthenticated, Unavailable
 from domain.telemetry import correlation_id, sane_correlation_id, traceparent
@@ -51,7 +56,10 @@ _ALLOWED = {
 }
 
 
-_SUBSCRIPTIONS = "Subscriptions go over a WebSocket (graphql-transport-ws) at this URL."
+_SUBSCRIPTIONS = (
+    "Subscriptions go over a WebSocket (graphql-transport-ws) at this URL, or as server-sent events to who accepts "
+    "text/event-stream."
+)
 
 
 class GraphQLView(GraphQL[Context, None]):
@@ -59,7 +67,7 @@ class GraphQLView(GraphQL[Context, None]):
 
     `keys` says who calls; `sockets` are those that are open, for whoever learns that a credential has ended;
     `playground` is the page for browsers, None for none. Pages of `allowed_origins` may open sockets, beside our own.
-    Every answer is JSON but that page.
+    Every answer is JSON but that page and the streams of server-sent events.
     """
 
     websocket_adapter_class = Adapter
@@ -87,9 +95,10 @@ class GraphQLView(GraphQL[Context, None]):
             max_subscriptions_per_connection=OPERATIONS_PER_SOCKET,
             allowed_origins=tuple(allowed_origins),
         )
-        opened = Sockets() if sockets is None else sockets
+        self._sockets = Sockets() if sockets is None else sockets
+        self._streams = Streams(schema, documents, guard)
         self.graphql_transport_ws_handler_class = partial(  # type: ignore[assignment]
-            Handler, sockets=opened, streams=Streams(schema, documents, guard)
+            Handler, sockets=self._sockets, streams=self._streams
         )
         self._services, self._keys, self._playground = services, keys, playground
 
@@ -143,12 +152,22 @@ class GraphQLView(GraphQL[Context, None]):
                 allowed_operation_types=_ALLOWED[request.method],
             )
         except InvalidOperationTypeError as error:
+            if _may_stream(request, error.operation_type):
+                return self._stream(request, params, context)
             raise _wrong_method(request, error.operation_type) from error
         except CannotGetOperationTypeError as error:
             raise Refused(400, "BAD_REQUEST", "The document has no operation of that name.") from error
         if result.errors:
             result.errors = presented(result.errors, context)
+        if takes_events_only(request):
+            return whole_stream(payload_of(result))
         return answer(request, result)
+
+    def _stream(self, request: Request, params: Params, context: Context) -> Response:
+        """A subscription as server-sent events."""
+        context.last_event_id = request.headers.get("last-event-id")
+        asked = Asked(params.query, params.variables, params.operation_name)
+        return EventStream(frames(self._streams, asked, context), self._sockets, context.principal)
 
     # ---------------------------------------------------------------------------------------------------- sockets
 
@@ -186,6 +205,10 @@ class GraphQLView(GraphQL[Context, None]):
     def decode_json(self, data: str | bytes) -> object:
         """What came over a socket."""
         return decoded(data)
+
+
+def _may_stream(request: Request, operation: OperationType) -> bool:
+    return operation is OperationType.SUBSCRIPTION and request.method != "HEAD" and takes_events(request)
 
 
 def _wrong_method(request: Request, operation: OperationType) -> Refused:

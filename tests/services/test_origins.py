@@ -7,8 +7,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
 from api.server import Server
+from tests.services.event_client import EVENTS, streaming
 from tests.services.gateway_fakes import KEY, Gateway, running_gateway
-from tests.services.socket_client import opened
+from tests.services.socket_client import FEED, opened
 
 SHOP, STRANGER = "https://shop.example", "https://evil.example"
 CALL = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
@@ -55,6 +56,11 @@ async def test_a_page_may_read_its_answers_and_a_stranger_none(gateway: Gateway)
         assert "access-control-allow-origin" not in (await gateway.post(query, headers={"Origin": STRANGER})).headers
     refused = await gateway.post("{ __typename }", key=None, headers={"Origin": SHOP})
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, SHOP)
+
+
+async def test_a_page_may_read_a_stream(address: str) -> None:
+    async with streaming(f"http://{address}/graphql", FEED, headers={**EVENTS, "Origin": SHOP}) as stream:
+        assert stream.response.headers["access-control-allow-origin"] == SHOP
 
 
 async def test_a_page_may_open_a_socket_and_a_stranger_none(address: str) -> None:
