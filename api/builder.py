@@ -213,6 +213,7 @@ class Builder:
                 keys=identity.keys,
                 limiter=identity.limiter,
                 sockets=identity.sockets,
+                allowed_origins=self.settings.allowed_origins,
                 feed=feed,
                 api_keys=identity.credentials,
                 checks=self.checks,

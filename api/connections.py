@@ -9,9 +9,15 @@ from api.turnstile import Turnstile
 
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
+PARTING_SECONDS = 1.0
+"""How long a client may take nothing once the server stops."""
+
 
 class HttpConnection(HttpToolsProtocol):
-    """HTTP, whose sockets pass a turnstile before anything is made for them."""
+    """HTTP, whose sockets pass a turnstile before anything is made for them.
+
+    A client that has stopped reading does not hold up the end of the server.
+    """
 
     def __init__(self, *given: Any, turnstile: Turnstile, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -29,6 +35,15 @@ class HttpConnection(HttpToolsProtocol):
             self.transport.resume_reading()
             super().handle_websocket_upgrade()
         del self.parser  # it points back at us: together they would be there until the garbage collector comes
+
+    def shutdown(self) -> None:
+        """As uvicorn, which would wait until the client has read what is written."""
+        super().shutdown()
+        self.loop.call_later(PARTING_SECONDS, self._part, self.transport.get_write_buffer_size())
+
+    def _part(self, waiting: int) -> None:
+        if self.flow.write_paused and self.transport.get_write_buffer_size() >= waiting:
+            self.transport.abort()
 
 
 class SocketConnection(WebSocketsSansIOProtocol):

@@ -1,7 +1,9 @@
 """Serving HTTP and WebSocket: uvicorn on our own event loop, with our own signals.
 
-SIGTERM and SIGINT stop a process in order: no new connections, sockets closed with 1012, what is in flight finished
-within a bound. A second signal ends it at once.
+SIGTERM and SIGINT stop a process in order: no new connections, sockets closed with 1012, streams ended, what is in
+flight finished within a bound. A second signal ends it at once.
+
+A client that takes nothing of what it is sent is dropped: it would hold its answer for ever.
 """
 
 import asyncio
@@ -15,12 +17,15 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.connections import HttpConnection, SocketConnection
+from api.http import STOPPING
 from api.turnstile import Turnstile
 from domain.errors import ConfigurationError
 
 MAX_SOCKET_MESSAGE = 64 * 1024
 KEEP_ALIVE_SECONDS = 30
 BACKLOG = 2048
+STALLED_SECONDS = 30
+"""How long a client may take nothing. It is the system that counts (Linux only; elsewhere TCP's own patience holds)."""
 
 
 class Server:
@@ -62,6 +67,8 @@ class Server:
             self._socket = socket.create_server((self._host, self._port), backlog=BACKLOG)
             # Connections inherit it. On a socket that it did not make itself, asyncio does not set it.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if (user_timeout := getattr(socket, "TCP_USER_TIMEOUT", None)) is not None:
+                self._socket.setsockopt(socket.IPPROTO_TCP, user_timeout, STALLED_SECONDS * 1000)
         except OSError as error:
             raise ConfigurationError(
                 f"Port {self._port} on {self._host} cannot be listened on ({error.strerror}): set PORT to another one."
@@ -73,7 +80,7 @@ class Server:
         """Stop within the grace period. May be called twice."""
         if self._serving is None:
             return
-        self._server.should_exit = True
+        self._server.begin_stopping()
         await self._serving
         self._serving = None
 
@@ -84,12 +91,21 @@ class _Quiet(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._stopping: asyncio.Future[None] | None = None
+
+    def begin_stopping(self) -> None:
+        """Tell the answers that have no end, and stop. May be called twice."""
+        if self._stopping is not None and not self._stopping.done():
+            self._stopping.set_result(None)
+        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # Each request has a copy of this state.
+        self.lifespan.state[STOPPING] = self._stopping = asyncio.get_running_loop().create_future()
         await super().startup(sockets)
         self.ready.set()
 

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
         "60000/minute",
         description="Operations of one key or end user: `1000/second`, `60000/minute`, `…/hour`, or `off`.",
     )
+    allowed_origins: Names = Field(
+        (),
+        description="Pages of other origins that may call `/graphql`, with commas: `https://shop.example`; `*` is any.",
+    )
 
     email_providers: Names = Field(("smtp",), description="In order of preference, with commas: `smtp`.")
     smtp_url: str | None = Field(None, description="`smtp://user:password@host:587`; `up` has a mailbox of its own.")
@@ -98,7 +102,7 @@ class Settings(BaseSettings):
 
     sandbox_smtp_port: int = Field(0, ge=0, le=65535, description="The sandbox mailbox's port; 0 takes a free one.")
 
-    @field_validator("email_providers", "push_providers", mode="before")
+    @field_validator("email_providers", "push_providers", "allowed_origins", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -117,6 +121,11 @@ class Settings(BaseSettings):
     @classmethod
     def _push_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _known(value, {"fcm"})
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_origin, value))
 
     @field_validator("delivery_deadline_seconds")
     @classmethod
@@ -185,6 +194,19 @@ def _known(names: tuple[str, ...], known: set[str]) -> tuple[str, ...]:
     if unknown or not names:
         raise ValueError(f"takes {', '.join(sorted(known))}, not {', '.join(unknown) or 'nothing'}")
     return names
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers name it: in lower case, without the port that its scheme has anyway."""
+    parts = urlsplit(text)
+    port = parts.port  # a port that cannot be raises ValueError by itself
+    if text == "*":
+        return text
+    if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+        raise ValueError(f"takes origins such as https://shop.example, not {text}")
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if port in (None, usual) else f":{port}")
 
 
 def _scheme(url: str, schemes: tuple[str, ...]) -> str:

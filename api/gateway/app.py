@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 
 from api.gateway.graphql_view import GraphQLView
+from api.gateway.origins import for_origins
 from api.gateway.playground import Playground, assets_route
 from api.gateway.rest import PATHS, rest_app
 from api.gateway.schema.services import Services
@@ -25,7 +26,7 @@ class GatewayServices(Services, frozen=True, kw_only=True):
     """Everything that the gateway's HTTP needs. `checks` and `metrics` are what /health and /metrics show.
 
     `beside` are the REST services behind the same port and API keys, by the prefixes of their paths there: /docs
-    describes them too. `sockets` are told which keys are revoked.
+    describes them too. `sockets` are told which keys are revoked. Pages of `allowed_origins` may call GraphQL.
     """
 
     api_keys: Authenticator
@@ -34,15 +35,22 @@ class GatewayServices(Services, frozen=True, kw_only=True):
     playground: bool = True
     beside: Mapping[str, FastAPI] = {}
     sockets: Sockets
+    allowed_origins: tuple[str, ...] = ()
 
 
 def gateway_app(services: GatewayServices) -> Starlette:
     """The application. Opens nothing by itself."""
     playground = Playground() if services.playground else None
-    graphql = GraphQLView(services, services.api_keys, sockets=services.sockets, playground=playground)
+    graphql = GraphQLView(
+        services,
+        services.api_keys,
+        sockets=services.sockets,
+        playground=playground,
+        allowed_origins=services.allowed_origins,
+    )
     rest = rest_app(services.queries, services.api_keys, services.limiter, services.beside)
     routes = [
-        Route("/graphql", graphql),
+        Route("/graphql", graphql, middleware=for_origins(services.allowed_origins)),
         WebSocketRoute("/graphql", graphql),
         *(Route(path, rest) for path in PATHS),
         *assets_route(),

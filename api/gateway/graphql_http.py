@@ -1,9 +1,11 @@
 """GraphQL over HTTP: what a request asks for and how it is answered (the working draft of GraphQL over HTTP).
 
-Everything that is refused is refused as JSON in GraphQL's own shape.
+Everything that is refused is refused as JSON in GraphQL's own shape. docs/graphql-over-http.md has the statuses.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 
 import msgspec
@@ -12,10 +14,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from strawberry.types import ExecutionResult
 
+from api.gateway.media_types import EVENTS_TYPE, GRAPHQL_TYPE, JSON_TYPE, lists, preferred
+
 MAX_BODY = 4 * 1024 * 1024
-JSON_TYPE = "application/json"
-GRAPHQL_TYPE = "application/graphql-response+json"
-_ALLOWED = {"Allow": "GET, POST"}
+BODY_SECONDS = 30.0
+PARTIAL_SUCCESS = 294
+"""What the draft calls a result that has errors. It means something beside GraphQL's own media type only."""
+_ALLOWED = {"Allow": "GET, HEAD, POST, OPTIONS"}
+_UTF8 = frozenset({"utf-8", "utf8"})
 
 
 class Params(msgspec.Struct, frozen=True):
@@ -36,27 +42,48 @@ class Refused(Exception):
 
 async def read_params(request: Request) -> Params:
     """What the request asks for. Raises `Refused`."""
-    if request.method == "GET":
+    if request.method in ("GET", "HEAD"):
         return _params(_from_url(request))
     if request.method != "POST":
         raise Refused(405, "METHOD_NOT_ALLOWED", "GraphQL takes GET and POST.", _ALLOWED)
-    kind, _, parameters = request.headers.get("content-type", "").partition(";")
-    if kind.strip().lower() != JSON_TYPE:
-        raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", f"The body must be {JSON_TYPE}.")
-    if "charset" in parameters.lower() and "utf-8" not in parameters.lower():
-        raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", "The body must be UTF-8.")
+    _check_encoding(request)
     return _params(_json(await _body(request), "The body"))
+
+
+def check_accepted(request: Request) -> None:
+    """Raises `Refused` when the client takes nothing that we could answer with."""
+    if _json_type(request) is None and not takes_events(request):
+        offered = f"{GRAPHQL_TYPE}, {JSON_TYPE} or {EVENTS_TYPE}"
+        raise Refused(406, "NOT_ACCEPTABLE", f"An answer is {offered}.")
+
+
+def takes_events(request: Request) -> bool:
+    """Whether the client asks for server-sent events. Some do on every request, and mean subscriptions."""
+    return lists(request.headers.get("accept", ""), EVENTS_TYPE)
+
+
+def takes_events_only(request: Request) -> bool:
+    """Whether it takes nothing else."""
+    return takes_events(request) and _json_type(request) is None
+
+
+def methods() -> Response:
+    """The answer to OPTIONS."""
+    return Response(status_code=204, headers=_ALLOWED)
 
 
 def answer(request: Request, result: ExecutionResult) -> Response:
     """The answer to an operation that was executed, or refused for its document or its variables."""
-    errors = [error.formatted for error in result.errors or ()]
     media_type = accepted_type(request)
+    return encoded(payload_of(result), _status(result, media_type), media_type)
+
+
+def payload_of(result: ExecutionResult) -> dict[str, Any]:
+    """A result as it is sent. Without `data` where nothing was executed."""
+    errors = [error.formatted for error in result.errors or ()]
     if _never_began(result):
-        # No `data` key: nothing was executed. The older media type hides this from HTTP.
-        return encoded({"errors": errors}, 400 if media_type == GRAPHQL_TYPE else 200, media_type)
-    payload: dict[str, Any] = {"errors": errors, "data": result.data} if errors else {"data": result.data}
-    return encoded(payload, 200, media_type)
+        return {"errors": errors}
+    return {"errors": errors, "data": result.data} if errors else {"data": result.data}
 
 
 def refusal(
@@ -80,14 +107,8 @@ def encoded(
 
 
 def accepted_type(request: Request) -> str:
-    """The media type that the client likes best of our two; the older one for those that say nothing."""
-    best, found = 0.0, JSON_TYPE
-    for entry in request.headers.get("accept", "").lower().split(","):
-        name, *parameters = (part.strip() for part in entry.split(";"))
-        quality = _quality(parameters)
-        if name in (GRAPHQL_TYPE, JSON_TYPE) and quality > best:
-            best, found = quality, name
-    return found
+    """The media type that the client likes best of our two; the older one for those that leave it to us."""
+    return _json_type(request) or JSON_TYPE
 
 
 def wants_page(request: Request) -> bool:
@@ -100,23 +121,37 @@ def _never_began(result: ExecutionResult) -> bool:
     return result.data is None and bool(result.errors) and all(error.path is None for error in result.errors or ())
 
 
-def _quality(parameters: Sequence[str]) -> float:
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return float(parameter[2:])
-            except ValueError:
-                return 0.0
-    return 1.0
+def _json_type(request: Request) -> str | None:
+    return preferred(request.headers.get("accept", ""), (JSON_TYPE, GRAPHQL_TYPE))
+
+
+def _status(result: ExecutionResult, media_type: str) -> int:
+    """The older media type hides from HTTP that something went wrong: its clients expect that."""
+    if media_type != GRAPHQL_TYPE or not result.errors:
+        return 200
+    return 400 if _never_began(result) else PARTIAL_SUCCESS
+
+
+def _check_encoding(request: Request) -> None:
+    """JSON only: a form would make this a request that any page may send without being asked (CSRF)."""
+    given = Message()
+    given["Content-Type"] = request.headers.get("content-type", "")
+    if given.get_content_type() != JSON_TYPE:
+        raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", f"The body must be {JSON_TYPE}.")
+    if str(given.get_param("charset", "utf-8")).lower() not in _UTF8:
+        raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", "The body must be UTF-8.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused(
+            415, "UNSUPPORTED_MEDIA_TYPE", "The body must not be compressed.", {"Accept-Encoding": "identity"}
+        )
 
 
 def _from_url(request: Request) -> dict[str, Any]:
-    given: dict[str, Any] = dict(request.query_params)
-    if variables := given.get("variables"):
-        given["variables"] = _json(variables, "`variables`")
-    elif "variables" in given:
-        del given["variables"]
-    given.pop("extensions", None)
+    """The parameters of the URL. An empty one that may be left out counts as left out."""
+    given: dict[str, Any] = {name: value for name, value in request.query_params.items() if value or name == "query"}
+    for name in ("variables", "extensions"):
+        if name in given:
+            given[name] = _json(given[name], f"`{name}`")
     return given
 
 
@@ -127,12 +162,15 @@ async def _body(request: Request) -> bytes:
         raise too_large
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                raise too_large
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise too_large
     except ClientDisconnect as error:
         raise Refused(400, "BAD_REQUEST", "The body ended too early.") from error
+    except TimeoutError as error:
+        raise Refused(408, "REQUEST_TIMEOUT", "The body took too long.", {"Connection": "close"}) from error
     return bytes(body)
 
 
@@ -155,4 +193,6 @@ def _params(given: Any) -> Params:
         raise Refused(400, "BAD_REQUEST", "`variables` must be an object.")
     if not isinstance(name, str | None):
         raise Refused(400, "BAD_REQUEST", "`operationName` must be a text.")
+    if not isinstance(given.get("extensions"), dict | None):
+        raise Refused(400, "BAD_REQUEST", "`extensions` must be an object.")
     return Params(query, variables, name)

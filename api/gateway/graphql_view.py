@@ -1,6 +1,7 @@
 """GraphQL at one URL: Strawberry's view, with our own HTTP around it and our own handler for sockets."""
 
 import logging
+from collections.abc import Collection
 from datetime import timedelta
 from functools import partial
 
@@ -16,16 +17,30 @@ from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UnsetType
 
 from api.gateway.documents import Documents, Gate
+from api.gateway.event_stream import EventStream, whole_stream
 from api.gateway.failures import INTERNAL, presented, shown
-from api.gateway.graphql_http import Params, Refused, answer, read_params, refusal, wants_page
+from api.gateway.graphql_http import (
+    Params,
+    Refused,
+    answer,
+    check_accepted,
+    methods,
+    payload_of,
+    read_params,
+    refusal,
+    takes_events,
+    takes_events_only,
+    wants_page,
+)
 from api.gateway.graphql_socket import Adapter, Handler, credentials_of, decoded
+from api.gateway.graphql_sse import frames
 from api.gateway.guard import LIMIT_EXCEEDED, Guard, Limits
 from api.gateway.playground import Playground
 from api.gateway.schema import build_schema
 from api.gateway.schema.context import Context
 from api.gateway.schema.services import Services
 from api.gateway.sockets import Sockets
-from api.gateway.streams import Streams
+from api.gateway.streams import Asked, Streams
 from api.security import Authenticator
 from domain.errors import RequestError, Unauthenticated, Unavailable
 from domain.telemetry import correlation_id, sane_correlation_id, traceparent
@@ -36,15 +51,23 @@ INIT_TIMEOUT = timedelta(seconds=5)
 OPERATIONS_PER_SOCKET = 100
 _ALLOWED = {
     "GET": frozenset({OperationType.QUERY}),
+    "HEAD": frozenset({OperationType.QUERY}),
     "POST": frozenset({OperationType.QUERY, OperationType.MUTATION}),
 }
+
+
+_SUBSCRIPTIONS = (
+    "Subscriptions go over a WebSocket (graphql-transport-ws) at this URL, or as server-sent events to who accepts "
+    "text/event-stream."
+)
 
 
 class GraphQLView(GraphQL[Context, None]):
     """An ASGI application for a `Route` and a `WebSocketRoute` (a mount would break the sockets).
 
     `keys` says who calls; `sockets` are those that are open, for whoever learns that a credential has ended;
-    `playground` is the page for browsers, None for none. Every answer is JSON but that page.
+    `playground` is the page for browsers, None for none. Pages of `allowed_origins` may open sockets, beside our own.
+    Every answer is JSON but that page and the streams of server-sent events.
     """
 
     websocket_adapter_class = Adapter
@@ -57,6 +80,7 @@ class GraphQLView(GraphQL[Context, None]):
         sockets: Sockets | None = None,
         playground: Playground | None = None,
         limits: Limits | None = None,
+        allowed_origins: Collection[str] = (),
     ) -> None:
         documents = Documents()
         plain = build_schema()
@@ -69,10 +93,12 @@ class GraphQLView(GraphQL[Context, None]):
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=INIT_TIMEOUT,
             max_subscriptions_per_connection=OPERATIONS_PER_SOCKET,
+            allowed_origins=tuple(allowed_origins),
         )
-        opened = Sockets() if sockets is None else sockets
+        self._sockets = Sockets() if sockets is None else sockets
+        self._streams = Streams(schema, documents, guard)
         self.graphql_transport_ws_handler_class = partial(  # type: ignore[assignment]
-            Handler, sockets=opened, streams=Streams(schema, documents, guard)
+            Handler, sockets=self._sockets, streams=self._streams
         )
         self._services, self._keys, self._playground = services, keys, playground
 
@@ -89,8 +115,11 @@ class GraphQLView(GraphQL[Context, None]):
 
     async def _respond(self, request: Request) -> Response:
         try:
+            if request.method == "OPTIONS":
+                return methods()
             if self._playground is not None and wants_page(request):
                 return self._playground.page()
+            check_accepted(request)
             return await self._execute(request)
         except Refused as error:
             return refusal(request, error.status, str(error), {"code": error.code}, error.headers)
@@ -123,12 +152,22 @@ class GraphQLView(GraphQL[Context, None]):
                 allowed_operation_types=_ALLOWED[request.method],
             )
         except InvalidOperationTypeError as error:
+            if _may_stream(request, error.operation_type):
+                return self._stream(request, params, context)
             raise _wrong_method(request, error.operation_type) from error
         except CannotGetOperationTypeError as error:
             raise Refused(400, "BAD_REQUEST", "The document has no operation of that name.") from error
         if result.errors:
             result.errors = presented(result.errors, context)
+        if takes_events_only(request):
+            return whole_stream(payload_of(result))
         return answer(request, result)
+
+    def _stream(self, request: Request, params: Params, context: Context) -> Response:
+        """A subscription as server-sent events."""
+        context.last_event_id = request.headers.get("last-event-id")
+        asked = Asked(params.query, params.variables, params.operation_name)
+        return EventStream(frames(self._streams, asked, context), self._sockets, context.principal)
 
     # ---------------------------------------------------------------------------------------------------- sockets
 
@@ -168,7 +207,11 @@ class GraphQLView(GraphQL[Context, None]):
         return decoded(data)
 
 
+def _may_stream(request: Request, operation: OperationType) -> bool:
+    return operation is OperationType.SUBSCRIPTION and request.method != "HEAD" and takes_events(request)
+
+
 def _wrong_method(request: Request, operation: OperationType) -> Refused:
     if operation is OperationType.SUBSCRIPTION:
-        return Refused(400, "BAD_REQUEST", "Subscriptions go over a WebSocket (graphql-transport-ws) at this URL.")
+        return Refused(400, "BAD_REQUEST", _SUBSCRIPTIONS)
     return Refused(405, "METHOD_NOT_ALLOWED", "Mutations go by POST.", {"Allow": "POST"})

@@ -1,4 +1,4 @@
-"""The open sockets by the credential that they were opened with, so that each ends when its credential does."""
+"""What is open, sockets and event streams, by its credential, so that each ends when its credential does."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ class Socket(Protocol):
     """Something that can be shut out."""
 
     async def shut_out(self, reason: str) -> None:
-        """Take no more from it, and close it with 4403."""
+        """Take no more from it, and end it; the client is told why."""
 
 
 class Sockets:

@@ -135,6 +135,16 @@ class TestGraphQL:
         statuses = [Status(event["status"]) for event in events]
         assert all(after in TRANSITIONS[before] for before, after in pairwise(statuses))
 
+    def test_the_stream_of_events_is_one(self) -> None:
+        (stream,) = blocks(DOCS / "live-status.md", "sse")
+        comment, *events, last = stream.strip("\n").split("\n\n")
+        assert (comment, last) == (":", "event: complete\ndata:")
+        fields = [dict(line.split(": ", 1) for line in event.split("\n")) for event in events]
+        assert [field["event"] for field in fields] == ["next"] * len(events)
+        assert all(cursor.encode(cursor.decode(field["id"])) == field["id"] for field in fields)
+        results = [json.loads(field["data"])["data"]["notification_status"] for field in fields]
+        assert [result["sequence"] for result in results] == list(range(1, len(results) + 1))
+
 
 def problems(document: str) -> list[str]:
     """What is wrong with a GraphQL document for clients."""

@@ -268,7 +268,7 @@ class KeyRing:
 class Gateway:
     """The application under test and everything behind it."""
 
-    def __init__(self, rate: str = "") -> None:
+    def __init__(self, rate: str = "", allowed_origins: tuple[str, ...] = ()) -> None:
         self.keys, self.store, self.people, self.papers = Keys(), Store(), People(), Papers()
         self.feed = Follower(self.store.log, self.store.bell, poll=0.05)
         self.blocks, self.ring, self.sockets = Blocks(), KeyRing(), Sockets()
@@ -290,6 +290,7 @@ class Gateway:
                 keys=self.ring,
                 limiter=RateLimiter(rate),
                 sockets=self.sockets,
+                allowed_origins=allowed_origins,
                 feed=self.feed,
                 api_keys=self.keys,
                 checks={},
@@ -328,9 +329,9 @@ SEND = """mutation ($input: SendNotificationInput!) { send_notification(input: $
 
 
 @asynccontextmanager
-async def running_gateway(rate: str = "") -> Any:
+async def running_gateway(rate: str = "", allowed_origins: tuple[str, ...] = ()) -> Any:
     """A gateway whose feed follows; without a `rate`, anybody may call as often as they like."""
-    gateway = Gateway(rate)
+    gateway = Gateway(rate, allowed_origins)
     await gateway.feed.start()
     try:
         yield gateway

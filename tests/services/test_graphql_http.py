@@ -1,5 +1,6 @@
 """GraphQL over HTTP: who gets in, what is refused and how, and that nothing of ours leaks."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,6 +10,8 @@ from graphql import (
     get_introspection_query,
 )
 
+from api.gateway import graphql_http
+from api.gateway.graphql_http import PARTIAL_SUCCESS
 from tests.services.gateway_fakes import KEY, Gateway, running_gateway
 
 ADA = {"email": "ada@example.com"}
@@ -60,7 +63,8 @@ async def test_a_database_that_is_away_is_503(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     "body",
     [b'"x"', b"5", b"null", b"[]", b"", b"{", b"\xff\xfe", b'{"query": NaN}', b"[" * 100_000, b'{"query": "\\ud800"}',
-     b'{"query": 5}', b'{"query": "{ a }", "variables": 5}', b'{"query": "{ a }", "operationName": 5}'],
+     b'{"query": 5}', b'{"query": "{ a }", "variables": 5}', b'{"query": "{ a }", "operationName": 5}',
+     b'{"query": "{ a }", "extensions": 5}', b'{"qeury": "{ a }"}'],
 )  # fmt: skip
 async def test_a_body_that_is_no_request_is_400_as_json(gateway: Gateway, body: bytes) -> None:
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
@@ -84,6 +88,87 @@ async def test_get_is_for_queries(gateway: Gateway) -> None:
     change = {"query": 'mutation { cancel_notification(id: "x") { success } }'}
     answer = await gateway.http.get("/graphql", params=change, headers=headers)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf8"']
+)
+async def test_a_body_is_json_in_utf_8(gateway: Gateway, content_type: str) -> None:
+    answer = await gateway.post('{ __type(name: "Läufer 🏃") { name } }', headers={"Content-Type": content_type})
+    assert answer.json() == {"data": {"__type": None}}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": ""},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "application/graphql"},
+        {"Content-Type": "application/json; charset=utf-16"},
+        {"Content-Type": "application/json; charset=latin-1; note=utf-8"},
+        {"Content-Encoding": "gzip"},
+    ],
+)
+async def test_no_page_of_a_stranger_can_send_a_body_that_is_taken(gateway: Gateway, headers: dict[str, str]) -> None:
+    answer = await gateway.post("{ __typename }", headers=headers)
+    assert (answer.status_code, error_of(answer.json())["extensions"]["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+@pytest.mark.parametrize("accept", ["image/png", "text/html", "application/json;q=0", "text/plain, image/*"])
+async def test_who_takes_nothing_that_we_have_is_told_so_as_json(gateway: Gateway, accept: str) -> None:
+    answer = await gateway.post("{ __typename }", headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (406, "application/json; charset=utf-8")
+    assert error_of(answer.json())["extensions"]["code"] == "NOT_ACCEPTABLE"
+
+
+async def test_parameters_of_a_url_that_are_empty_are_left_out(gateway: Gateway) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    query = {"query": "{ __typename }", "variables": "", "operationName": "", "extensions": "", "unknown": "1"}
+    answer = await gateway.http.get("/graphql", params=query, headers=headers)
+    assert answer.json() == {"data": {"__typename": "Query"}}
+    for name in ("variables", "extensions"):
+        answer = await gateway.http.get("/graphql", params={**query, name: "{"}, headers=headers)
+        assert (answer.status_code, error_of(answer.json())["extensions"]["code"]) == (400, "BAD_REQUEST")
+
+
+async def test_what_is_not_understood_in_a_body_is_passed_over(gateway: Gateway) -> None:
+    answer = await gateway.post("{ __typename }", extensions={"some": "value"}, unknown=[1], operationName=None)
+    assert answer.json() == {"data": {"__typename": "Query"}}
+
+
+async def test_head_is_get_without_a_body_and_options_lists_the_methods(gateway: Gateway) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    head = await gateway.http.head("/graphql", params={"query": "{ __typename }"}, headers=headers)
+    assert (head.status_code, head.headers["content-type"]) == (200, "application/json; charset=utf-8")
+    options = await gateway.http.options("/graphql")
+    assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, POST, OPTIONS")
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"), [("application/json", 200), ("application/graphql-response+json", PARTIAL_SUCCESS)]
+)
+async def test_a_result_with_errors_is_a_partial_success(gateway: Gateway, accept: str, status: int) -> None:
+    gateway.store.failing = RuntimeError("a bug")
+    answer = await gateway.post(
+        '{ __typename node(id: "ntf_018f0000000070008000000000000000") { id } }', headers={"Accept": accept}
+    )
+    assert (answer.status_code, answer.json()["data"]) == (status, {"__typename": "Query", "node": None})
+    assert answer.json()["errors"]
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphql_http, "BODY_SECONDS", 0.05)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"query": '
+        await asyncio.Event().wait()
+
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    answer = await gateway.http.post("/graphql", content=slow(), headers=headers)
+    assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+    assert error_of(answer.json())["extensions"]["code"] == "REQUEST_TIMEOUT"
 
 
 async def test_subscriptions_are_refused_over_plain_http(gateway: Gateway) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from api.server import Server
+from tests.services.event_client import streaming
 from tests.services.gateway_fakes import KEY, READER, SEND, Gateway, running_gateway
 from tests.services.socket_client import FEED, opened
 
@@ -69,3 +70,18 @@ async def test_a_subscription_too_many_fails_and_its_socket_lives(gateway: Gatew
             assert heard == {"0", "1"}
     finally:
         await server.stop()
+
+
+async def test_a_stream_too_many_says_so_and_ends(gateway: Gateway) -> None:
+    for _ in range(2):
+        await gateway.ask(LIST)
+    server = Server(gateway.app, "127.0.0.1", 0)
+    await server.start()
+    try:
+        async with streaming(f"http://127.0.0.1:{server.port}/graphql", FEED) as stream:
+            (result,) = await stream.hear_results()
+    finally:
+        await server.stop()
+    (error,) = result["errors"]
+    assert error["extensions"]["code"] == "RATE_LIMITED"
+    assert error["extensions"]["retry_after_seconds"] >= 1

@@ -15,3 +15,29 @@ def test_a_lease_leaves_time_around_the_call(monkeypatch: pytest.MonkeyPatch) ->
     (line,) = caught.value.message.splitlines()
     assert "HELIOGRAPH_DELIVERY_DEADLINE_SECONDS" in line
     assert "HELIOGRAPH_LEASE_SECONDS, which is 25" in line
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("", ()),
+        ("*", ("*",)),
+        ("https://shop.example, http://localhost:5173", ("https://shop.example", "http://localhost:5173")),
+        ("HTTPS://Shop.Example:443/", ("https://shop.example",)),
+        ("http://[::1]:80,capacitor://localhost", ("http://[::1]", "capacitor://localhost")),
+    ],
+)
+def test_origins_are_kept_as_browsers_name_them(
+    monkeypatch: pytest.MonkeyPatch, given: str, expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("HELIOGRAPH_ALLOWED_ORIGINS", given)
+    assert load_settings().allowed_origins == expected
+
+
+@pytest.mark.parametrize(
+    "given", ["shop.example", "https://shop.example/page", "https://", "https://a:x", "https://a@b"]
+)
+def test_what_is_no_origin_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("HELIOGRAPH_ALLOWED_ORIGINS", given)
+    with pytest.raises(ConfigurationError, match="HELIOGRAPH_ALLOWED_ORIGINS"):
+        load_settings()

@@ -30,6 +30,8 @@ class Context:
     """One operation. On a socket, all operations share what it was opened with and get a copy each.
 
     `execution` is what Strawberry knows about the operation; `validated` that its document was found valid.
+    Of a stream of server-sent events, `last_event_id` is the cursor that the client comes back with, and `position` is
+    where the last event stands in the log.
     """
 
     services: Services
@@ -40,6 +42,8 @@ class Context:
     connection_params: dict[str, Any] | None = None
     execution: "ExecutionContext | Pending | None" = None
     validated: bool = False
+    last_event_id: str | None = None
+    position: int | None = None
     _loaders: Loaders | None = None
 
     @property

@@ -40,7 +40,7 @@ class Subscription:
     ) -> AsyncGenerator[StatusEvent, None]:
         """NOT_FOUND, CURSOR_EXPIRED, FORBIDDEN."""
         await info.context.admit(Scope.NOTIFICATIONS_READ, end_users=True)
-        position = _position(after)
+        position = _position(info, after)
         view = await notification_of(info, id)
         rows = follow_notification(info.context.services.feed, view.id, position, follow)
         async with aclosing(_events(info, rows)) as events:
@@ -55,7 +55,7 @@ class Subscription:
     ) -> AsyncGenerator[StatusEvent, None]:
         """NOT_FOUND, CURSOR_EXPIRED, FORBIDDEN."""
         await info.context.admit(Scope.NOTIFICATIONS_READ)
-        position = _position(after)
+        position = _position(info, after)
         view = await request_of(info, request_id)
         rows = follow_request(info.context.services.feed, view.id, view.total, position, follow)
         async with aclosing(_events(info, rows)) as events:
@@ -85,7 +85,7 @@ class Subscription:
         """CURSOR_EXPIRED, FORBIDDEN. Never ends by itself."""
         await info.context.admit(Scope.NOTIFICATIONS_READ, end_users=True)
         where = _theirs(info.context.principal, filter.read() if filter else LogFilter())
-        rows = info.context.services.feed.subscribe(where, _position(after))
+        rows = info.context.services.feed.subscribe(where, _position(info, after))
         async with aclosing(_events(info, rows)) as events:
             async for event in events:
                 yield event
@@ -100,12 +100,15 @@ def _theirs(principal: Principal, where: LogFilter) -> LogFilter:
     return msgspec.structs.replace(where, user_id=owner)
 
 
-def _position(after: str | None) -> int | None:
-    return None if given(after) is None else cursor.decode(str(after))
+def _position(info: Info, after: str | None) -> int | None:
+    """Where to go on: after the later of the two, where a client that comes back still says what it began with."""
+    cursors = [text for text in (given(after), info.context.last_event_id) if text is not None]
+    return max(map(cursor.decode, cursors), default=None)
 
 
 async def _events(info: Info, rows: AsyncGenerator[LogRow, None]) -> AsyncGenerator[StatusEvent, None]:
     async with aclosing(rows):
         async for row in rows:
             info.context.renew()
+            info.context.position = row.position
             yield StatusEvent.of(row)
