@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 
 from api.gateway.graphql_view import GraphQLView
-from api.gateway.playground import Playground, assets_route
+from api.gateway.playground.page import Playground
 from api.gateway.rest import PATHS, rest_app
 from api.gateway.schema.services import Services
 from api.gateway.sockets import Sockets
@@ -45,7 +45,7 @@ def gateway_app(services: GatewayServices) -> Starlette:
         Route("/graphql", graphql),
         WebSocketRoute("/graphql", graphql),
         *(Route(path, rest) for path in PATHS),
-        *assets_route(),
+        *([playground.files()] if playground else []),
         *health_routes(services.checks, optional=OPTIONAL_CHECKS, metrics=services.metrics),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Correlation), Middleware(LastResort)])

@@ -22,7 +22,7 @@ from api.gateway.failures import INTERNAL, presented, shown
 from api.gateway.graphql_http import Params, Refused, answer, read_params, refusal, wants_page
 from api.gateway.graphql_socket import Adapter, Handler, Pace, credentials_of, decoded
 from api.gateway.guard import LIMIT_EXCEEDED, Guard, Limits
-from api.gateway.playground import Playground
+from api.gateway.playground.page import Playground
 from api.gateway.schema import build_schema
 from api.gateway.schema.context import Context
 from api.gateway.schema.services import Services

@@ -1,4 +1,4 @@
-"""Finding the servers' programs, or installing them.
+"""Finding the programs that tests need, above all the servers', or installing them.
 
 Looked for in the usual places, then on PATH. If missing, Debian and Ubuntu install them (as root, or with a sudo that
 asks nothing). Otherwise `MissingServerError` says exactly what to install: no test is skipped for want of a server.
@@ -15,18 +15,21 @@ from pathlib import Path
 
 
 class MissingServerError(RuntimeError):
-    """A server's programs are neither here nor installable by us; the message says what to do."""
+    """Programs are neither here nor installable by us; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Software:
-    """A server as a package: its programs, and where they are when not on PATH (newest version first)."""
+    """A package: its programs, and where they are when not on PATH (newest version first).
+
+    `variable` is where the environment names what is used instead: a running server, or for Chromium a program.
+    """
 
     title: str
     package: str
     programs: tuple[str, ...]
-    places: tuple[str, ...]
-    variable: str
+    places: tuple[str, ...] = ()
+    variable: str = ""
 
     def find(self) -> dict[str, Path] | None:
         """The path of each program, all from places that belong together; None if one is missing."""
@@ -66,6 +69,13 @@ RABBITMQ = Software(
     places=("/usr/lib/rabbitmq/bin", "/opt/homebrew/opt/rabbitmq/sbin"),
     variable="HELIOGRAPH_TEST_RABBITMQ_URL",
 )
+CHROMIUM = Software(
+    title="Chromium",
+    package="chromium",
+    programs=("chromium",),
+    variable="HELIOGRAPH_TEST_CHROMIUM",
+)
+NPM = Software(title="npm 8 or newer", package="npm", programs=("npm", "node"))
 
 
 @cache
@@ -78,8 +88,8 @@ def programs(software: Software) -> dict[str, Path]:
     if found is None:
         raise MissingServerError(
             f"{software.title} is needed for these tests. Install it (Debian, Ubuntu: apt-get install "
-            f"{software.package}; macOS: brew install {software.package.removesuffix('-server')}), "
-            f"or name a running server in {software.variable}."
+            f"{software.package}; macOS: brew install {software.package.removesuffix('-server')})"
+            + (f", or name another one in {software.variable}." if software.variable else ".")
         )
     return found
 
