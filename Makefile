@@ -1,4 +1,5 @@
-# `make` lists what there is to do. Nothing is needed but Python 3.11 or newer; uv is used where it is installed.
+# `make` lists what there is to do. Nothing is needed but Python 3.11 or newer; uv and npm are used where they are
+# installed.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -9,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+PLAYGROUND := api/gateway/playground
+GRAPHIQL := api/gateway/static/.installed
 ARGS ?=
 MINUTES ?= 10
 # Test files side by side: half of their time is waiting for what they broke to come back.
@@ -23,10 +26,10 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-run: $(RUNTIME) ## start everything in one process on port 8000 (PORT=…), with a demonstration
+run: $(RUNTIME) $(GRAPHIQL) ## start everything in one process on port 8000 (PORT=…), with a demonstration
 	@exec $(BIN)/heliograph up --demo $(ARGS)
 
-test: $(DEV) ## run all tests against real PostgreSQL, Redis and RabbitMQ (WORKERS=2, ARGS='-k name')
+test: $(DEV) $(GRAPHIQL) ## run all tests against real PostgreSQL, Redis and RabbitMQ (WORKERS=2, ARGS='-k name')
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV) ## lint, format, types, import contracts, generated files fresh
@@ -53,11 +56,11 @@ lock: ## write the lock files anew after a change in pyproject.toml (needs uv; A
 	$(COMPILE) --group build --output-file requirements.lock
 	$(COMPILE) --group build --group dev --constraints requirements.lock --output-file requirements-dev.lock
 
-install: $(RUNTIME) ## only make .venv with what running needs
-install-dev: $(DEV) ## only make .venv with what developing needs
+install: $(RUNTIME) $(GRAPHIQL) ## only make .venv with what running needs
+install-dev: $(DEV) $(GRAPHIQL) ## only make .venv with what developing needs
 
 clean: ## remove .venv, caches and build results (./var, the data of `make run`, stays)
-	rm -rf $(VENV) tests/clients/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(dir $(GRAPHIQL)) tests/clients/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The one .venv serves both: the development lock holds all of the runtime lock, version for version, so neither target
@@ -77,6 +80,10 @@ $(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
 $(DEV): requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(call install-locked,requirements-dev.lock)
 	@touch $(RUNTIME)
+
+# Without npm, or where it fails, this says so in one line and goes on: the page then loads GraphiQL from a CDN.
+$(GRAPHIQL): $(wildcard $(PLAYGROUND)/package*.json) $(PLAYGROUND)/assets.py | $(BIN)/python
+	@$(BIN)/python -m api.gateway.playground.install || true
 
 # First what is locked, checked by hash; then Heliograph itself, built by the hatchling that the lock holds.
 # pip compiles what it installs; uv is told to, or the first start would (and each one, where Python may not write).

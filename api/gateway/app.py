@@ -10,7 +10,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from api.gateway.graphql_view import GraphQLView
 from api.gateway.origins import for_origins
-from api.gateway.playground import Playground, assets_route
+from api.gateway.playground.page import Playground
 from api.gateway.rest import PATHS, rest_app
 from api.gateway.schema.services import Services
 from api.gateway.sockets import Sockets
@@ -53,7 +53,7 @@ def gateway_app(services: GatewayServices) -> Starlette:
         Route("/graphql", graphql, middleware=for_origins(services.allowed_origins)),
         WebSocketRoute("/graphql", graphql),
         *(Route(path, rest) for path in PATHS),
-        *assets_route(),
+        *([playground.files()] if playground else []),
         *health_routes(services.checks, optional=OPTIONAL_CHECKS, metrics=services.metrics),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Correlation), Middleware(LastResort)])

@@ -35,7 +35,7 @@ from api.gateway.graphql_http import (
 from api.gateway.graphql_socket import Adapter, Handler, credentials_of, decoded
 from api.gateway.graphql_sse import frames
 from api.gateway.guard import LIMIT_EXCEEDED, Guard, Limits
-from api.gateway.playground import Playground
+from api.gateway.playground.page import Playground
 from api.gateway.schema import build_schema
 from api.gateway.schema.context import Context
 from api.gateway.schema.services import Services

@@ -13,6 +13,7 @@ import pytest
 from graphql import build_schema, parse, validate
 
 from api.gateway import cursor
+from api.gateway.playground.page import EXAMPLES, example
 from api.settings import PREFIX, Settings
 from domain.notification import FINAL, TRANSITIONS, Status
 
@@ -118,6 +119,10 @@ class TestGraphQL:
     def test_examples_are_valid(self, page: Path) -> None:
         for block in blocks(page, "graphql"):
             assert problems(block) == []
+
+    def test_the_readme_shows_the_first_tabs_of_graphiql(self) -> None:
+        documents = [re.sub(r"^#.*\n", "", example(name), flags=re.MULTILINE) for name in EXAMPLES[:2]]
+        assert blocks(ROOT / "README.md", "graphql") == documents
 
     def test_the_transcripts_are_valid(self) -> None:
         frames = list(_frames(DOCS / "live-status.md"))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -128,7 +128,13 @@ def start_role(cluster: Cluster, compose: Compose, role: str, ports: Mapping[str
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """`heliograph up`."""
-    folder = tmp_path_factory.mktemp("embedded")
+    with start_embedded(tmp_path_factory.mktemp("embedded")) as running:
+        yield running
+
+
+@contextmanager
+def start_embedded(folder: Path) -> Iterator[Running]:
+    """Start `heliograph up` with its data in `folder`; it is stopped at the end."""
     own = {
         "HELIOGRAPH_VAR_DIR": str(folder / "var"),
         "HELIOGRAPH_API_KEY": API_KEY,

@@ -1,4 +1,4 @@
-"""Finding the servers' programs, or installing them.
+"""Finding the programs that tests need, above all the servers', or installing them.
 
 Looked for in the usual places, then on PATH. If missing, Debian and Ubuntu install them (as root, or with a sudo that
 asks nothing). Otherwise `MissingServerError` says exactly what to install: no test is skipped for want of a server.
@@ -18,20 +18,20 @@ from pathlib import Path
 
 
 class MissingServerError(RuntimeError):
-    """A server's programs are neither here nor installable by us; the message says what to do."""
+    """Programs are neither here nor installable by us; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Software:
     """Software as packages: its programs, and where they are when not on PATH (newest version first).
 
-    Where `variable` is given, it may name a running server to use instead.
+    `variable` is where the environment names what is used instead: a running server, or for Chromium a program.
     """
 
     title: str
     package: str
     programs: tuple[str, ...]
-    places: tuple[str, ...]
+    places: tuple[str, ...] = ()
     variable: str = ""
 
     def find(self) -> dict[str, Path] | None:
@@ -78,6 +78,12 @@ NODE = Software(
     programs=("node", "npm"),
     places=("/opt/homebrew/bin",),
 )
+CHROMIUM = Software(
+    title="Chromium",
+    package="chromium",
+    programs=("chromium",),
+    variable="HELIOGRAPH_TEST_CHROMIUM",
+)
 
 
 @cache
@@ -88,7 +94,7 @@ def programs(software: Software) -> dict[str, Path]:
         _install(software)
         found = software.find()
     if found is None:
-        instead = f", or name a running server in {software.variable}" if software.variable else ""
+        instead = f", or name another one in {software.variable}" if software.variable else ""
         raise MissingServerError(
             f"{software.title} is needed for these tests. Install it (Debian, Ubuntu: apt-get install "
             f"{software.package}; macOS: brew install {software.package.removesuffix('-server')}){instead}."

@@ -1,7 +1,6 @@
-"""The gateway besides its operations: the playground, the status over REST, the schema itself, the API keys."""
+"""The gateway besides its operations: the status over REST, the schema itself, the API keys."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from graphql import (
 
 from api.gateway.schema import build_schema
 from api.schema_file import print_schema
-from tests.services.gateway_fakes import KEY, READER, Gateway, running_gateway
+from tests.services.gateway_fakes import READER, Gateway, running_gateway
 
 ADA = {"email": "ada@example.com"}
 CONTENT = {"subject": "Hi", "text": "Hello"}
@@ -33,36 +32,6 @@ def error_of(answer: dict[str, Any]) -> dict[str, Any]:
     error: dict[str, Any]
     (error,) = answer["errors"]
     return error
-
-
-async def test_browsers_get_the_playground_under_a_strict_policy(gateway: Gateway) -> None:
-    pages = [await gateway.http.get("/graphql", headers={"Accept": "text/html,*/*;q=0.8"}) for _ in range(2)]
-    policies = [page.headers["content-security-policy"] for page in pages]
-    assert policies[0] != policies[1]
-    for page, policy in zip(pages, policies, strict=True):
-        nonce = policy.split("'nonce-")[1].split("'")[0]
-        assert page.text.count("<script ") == page.text.count(f'<script nonce="{nonce}"')
-        assert "unsafe-eval" not in policy
-        assert "script-src 'nonce-" in policy
-    assert KEY not in pages[0].text
-
-
-async def test_the_playground_loads_its_assets_from_here_when_they_are_here(tmp_path: Path) -> None:
-    from api.gateway.playground import CDN, SCRIPTS, STYLES, Playground
-
-    for asset in (*SCRIPTS, *STYLES):
-        (tmp_path / asset.file).write_text("")
-    page = Playground(tmp_path).page()
-    assert CDN not in bytes(page.body).decode()
-    assert CDN not in page.headers["content-security-policy"]
-
-
-async def test_the_example_tabs_are_valid(gateway: Gateway) -> None:
-    from api.gateway.playground import SEND as SEND_TAB
-    from api.gateway.playground import SEND_VARIABLES, TEMPLATE, TEMPLATE_VARIABLES
-
-    assert (await gateway.ask(SEND_TAB, SEND_VARIABLES))["send_notification"]["success"] is True
-    assert (await gateway.ask(TEMPLATE, TEMPLATE_VARIABLES))["create_template"]["success"] is True
 
 
 async def test_rest_tells_the_status_without_device_tokens(gateway: Gateway) -> None:
