@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.audit import programs
+from tests.audit.programs import FOLDER
+from tests.servers import npm
 from tests.servers.roles import API_KEY, Cluster, Process
 
 
 @pytest.fixture(scope="session")
 def packages() -> None:
     """What comes from npm is installed."""
-    programs.install()
+    npm.install(FOLDER)
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,15 @@
-"""Programs of others: run from the shell's path, installed from the npm registry where they come from there."""
+"""Programs of others, run and listened to."""
 
 import asyncio
-import fcntl
-import hashlib
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.servers import npm
+
 FOLDER = Path(__file__).parent
 DEADLINE = 60.0
-INSTALL_SECONDS = 110.0
 
 
 def program(name: str, package: str) -> str:
@@ -22,30 +20,9 @@ def program(name: str, package: str) -> str:
     return found
 
 
-def install() -> None:
-    """Install what package-lock.json names into node_modules, unless it is there. Raises `RuntimeError`.
-
-    Tests run in several processes: one installs, the others wait.
-    """
-    with (FOLDER / "package-lock.json").open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        _install(hashlib.sha256(file.read()).hexdigest())
-
-
-def _install(lock: str) -> None:
-    stamp = FOLDER / "node_modules" / ".locked"
-    if stamp.exists() and stamp.read_text() == lock:
-        return
-    command = [program("npm", "Node.js 20 or newer with npm"), "ci", "--ignore-scripts"]
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
-    if done.returncode:
-        raise RuntimeError(f"npm could not install what tests/audit needs:\n{done.stderr[-2000:]}")
-    stamp.write_text(lock)
-
-
 def node(script: str, *arguments: str) -> list[str]:
     """The command that runs a script of this folder."""
-    return [program("node", "Node.js 20 or newer"), str(FOLDER / script), *arguments]
+    return [npm.node(), str(FOLDER / script), *arguments]
 
 
 class Talker:

@@ -5,15 +5,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.clients.gateway import Gateway
-from tests.clients.node import install_clients
+from tests.clients.programs import HERE
 from tests.e2e.api import Api
+from tests.servers import npm
 from tests.servers.roles import API_KEY
 
 
 @pytest.fixture(scope="session", autouse=True)
 def clients() -> None:
     """The packages that the recipes import."""
-    install_clients()
+    npm.install(HERE)
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from tests.clients.node import RECIPES, node
+from tests.servers.npm import node
 
 DEADLINE = 40.0
+HERE = Path(__file__).parent
+RECIPES = HERE / "recipes"
 
 
 class Program:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.test_docs import DOCS
-from tests.clients.node import RECIPES
+from tests.clients.programs import RECIPES
 
 FILES = sorted(path for path in RECIPES.iterdir() if path.is_file())
 _SHOWN = re.compile(
