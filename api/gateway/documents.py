@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from graphql import DocumentNode, GraphQLError, OperationDefinitionNode
 from strawberry.extensions import SchemaExtension
 
-from api.gateway.guard import Guard
+from api.gateway.validation import Inspector
 
 MAX_CACHED_CHARACTERS = 512 * 1024
 """A syntax tree takes about 64 bytes a character, so the cache holds some 32 MB at most."""
@@ -42,17 +42,17 @@ class Documents:
 
 
 class Gate(SchemaExtension):
-    """One operation's way from text to execution. A text that is not known is parsed by Strawberry, guarded, validated
-    by Strawberry and kept; one that is known goes straight on."""
+    """One operation's way from text to execution. A text that is not known is parsed by Strawberry, inspected and
+    kept; one that is known goes straight on."""
 
-    def __init__(self, documents: Documents, guard: Guard) -> None:
-        self._documents, self._guard = documents, guard
+    def __init__(self, documents: Documents, inspector: Inspector) -> None:
+        self._documents, self._inspector = documents, inspector
         self._known = False
 
     def on_operation(self) -> Iterator[None]:
         """Operations of one socket share its context; each gets a copy, with its own loaders."""
         execution = self.execution_context
-        execution.parse_options = {"max_tokens": self._guard.limits.tokens}
+        execution.parse_options = {"max_tokens": self._inspector.limits.tokens}
         execution.context = execution.context.of_operation(execution)
         yield
 
@@ -65,7 +65,7 @@ class Gate(SchemaExtension):
         yield
 
     def on_validate(self) -> Iterator[None]:
-        """An empty list of errors tells Strawberry that it was validated before; None that it was not."""
+        """A list of errors, empty or not, tells Strawberry that it was validated."""
         execution = self.execution_context
         document = execution.graphql_document
         assert document is not None and execution.query is not None, "it was parsed"  # noqa: PT018
@@ -74,7 +74,7 @@ class Gate(SchemaExtension):
         elif self._known:
             execution.pre_execution_errors = []
         else:
-            execution.pre_execution_errors = self._guard.problems(document) or None
+            execution.pre_execution_errors = self._inspector.problems(document)
         yield
         if not execution.pre_execution_errors:
             execution.context.validated = True

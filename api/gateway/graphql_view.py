@@ -21,12 +21,13 @@ from api.gateway.documents import Documents, Gate
 from api.gateway.failures import INTERNAL, presented, shown
 from api.gateway.graphql_http import Params, Refused, answer, read_params, refusal, wants_page
 from api.gateway.graphql_socket import Adapter, Handler, Pace, credentials_of, decoded
-from api.gateway.guard import LIMIT_EXCEEDED, Guard, Limits
+from api.gateway.guard import LIMIT_EXCEEDED
 from api.gateway.playground import Playground
 from api.gateway.schema import build_schema
 from api.gateway.schema.context import Context
 from api.gateway.schema.services import Services
 from api.gateway.sockets import Sockets
+from api.gateway.validation import Inspector, Policy
 from api.security import Authenticator
 from domain.errors import RequestError, Unauthenticated, Unavailable
 from domain.telemetry import correlation_id, sane_correlation_id, traceparent
@@ -46,7 +47,8 @@ class GraphQLView(GraphQL[Context, None]):
     """An ASGI application for a `Route` and a `WebSocketRoute` (a mount would break the sockets).
 
     `keys` says who calls; `sockets` are those that are open, for whoever learns that a credential has ended;
-    `playground` is the page for browsers, None for none. Every answer is JSON but that page.
+    `playground` is the page for browsers, None for none. Every answer is JSON but that page. `policy` is what documents
+    may do.
     """
 
     websocket_adapter_class = Adapter
@@ -58,14 +60,14 @@ class GraphQLView(GraphQL[Context, None]):
         *,
         sockets: Sockets | None = None,
         playground: Playground | None = None,
-        limits: Limits | None = None,
+        policy: Policy | None = None,
     ) -> None:
-        documents = Documents()
-        plain = build_schema()
-        self._limits = limits or Limits()
-        guard = Guard(plain._schema, self._limits)
+        policy = policy or Policy()
+        self._limits = policy.limits
+        inspector = Inspector(build_schema()._schema, policy)
+        gate = partial(_Operation, Documents(), inspector)
         super().__init__(
-            build_schema((partial(_Operation, documents, guard),)),
+            build_schema((gate,), suggestions=policy.suggestions),
             graphql_ide=None,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=INIT_TIMEOUT,
