@@ -28,6 +28,8 @@ from domain.errors import ErrorCode, Unauthenticated, Unavailable
 log = logging.getLogger(__name__)
 
 MAX_CHARACTERS = 64 * 1024
+MAX_REASON_BYTES = 123
+"""A control frame holds 125 bytes, and the code is two of them (RFC 6455, section 5.5)."""
 UNAUTHORIZED, FORBIDDEN, TRY_AGAIN_LATER = 4401, 4403, 1013
 
 
@@ -57,10 +59,11 @@ class Adapter(ASGIWebSocketAdapter):
         await super().send_json(message)
 
     async def close(self, code: int, reason: str) -> None:
-        """May be called twice, and on a socket that has gone."""
+        """May be called twice, and on a socket that has gone. What does not fit a frame of the reason is cut off."""
         if self.ws.application_state is WebSocketState.CONNECTED:
+            fitting = reason.encode(errors="replace")[:MAX_REASON_BYTES].decode(errors="ignore")
             with suppress(WebSocketDisconnect):
-                await super().close(code, reason)
+                await super().close(code, fitting)
 
 
 class Handler(BaseGraphQLTransportWSHandler[Context, None]):

@@ -1,4 +1,4 @@
-"""Whether a document is valid, decided within bounds: the library's rules, fewer comparisons, and few errors of many."""
+"""Whether a document is valid, decided within bounds: the library's rules, fewer comparisons, few errors of many."""
 
 import msgspec
 from graphql import (

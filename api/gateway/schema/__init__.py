@@ -41,5 +41,9 @@ class QuietSchema(strawberry.Schema):
         """Strawberry would log a traceback for every mistake in a client's document."""
 
     def _get_custom_context_kwargs(self, *given: Any, **more: Any) -> dict[str, Any]:
-        """What the executor is given beside the operation. Strawberry has no setting for this one."""
-        return {**super()._get_custom_context_kwargs(*given, **more), "hide_suggestions": self.hide_suggestions}
+        """What the executor is given beside the operation; Strawberry has no settings for these.
+
+        One error about the variables is enough to know that there are some: `failures` looks for the others.
+        """
+        own = {"hide_suggestions": self.hide_suggestions, "max_coercion_errors": 1}
+        return {**super()._get_custom_context_kwargs(*given, **more), **own}
