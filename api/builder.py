@@ -30,6 +30,7 @@ from api.gateway.suppressions import SqlSuppressions
 from api.health import OPTIONAL, health_routes
 from api.identity import Identity
 from api.peers import Peers
+from api.policy import policy_of, shows_playground
 from api.settings import Settings
 from api.system import System
 from api.templates.app import templates_app
@@ -221,6 +222,8 @@ class Builder:
                 checks=self.checks,
                 metrics=self.metrics,
                 beside=beside or {},
+                playground=shows_playground(self.settings, embedded=self.embedded),
+                policy=policy_of(self.settings, embedded=self.embedded),
             )
         )
 

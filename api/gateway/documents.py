@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from graphql import DocumentNode, GraphQLError, OperationDefinitionNode
 from strawberry.extensions import SchemaExtension
 
+from api.gateway.trusted import TrustedDocuments
 from api.gateway.validation import Inspector
 
 MAX_CACHED_CHARACTERS = 512 * 1024
@@ -42,11 +43,14 @@ class Documents:
 
 
 class Gate(SchemaExtension):
-    """One operation's way from text to execution. A text that is not known is parsed by Strawberry, inspected and
-    kept; one that is known goes straight on."""
+    """One operation's way from text to execution, over HTTP and sockets alike.
 
-    def __init__(self, documents: Documents, inspector: Inspector) -> None:
-        self._documents, self._inspector = documents, inspector
+    A text that is not known is parsed by Strawberry, inspected and kept; one that is known goes straight on. In strict
+    mode only trusted ones do.
+    """
+
+    def __init__(self, documents: Documents, inspector: Inspector, trusted: TrustedDocuments) -> None:
+        self._documents, self._inspector, self._trusted = documents, inspector, trusted
         self._known = False
 
     def on_operation(self) -> Iterator[None]:
@@ -58,7 +62,8 @@ class Gate(SchemaExtension):
 
     def on_parse(self) -> Iterator[None]:
         """Nothing to parse when the text is known."""
-        document = self._documents.get(self.execution_context.query or "")
+        query = self.execution_context.query or ""
+        document = self._trusted.document(query) or self._documents.get(query)
         if document is not None:
             self._known = True
             self.execution_context.graphql_document = document
@@ -74,11 +79,14 @@ class Gate(SchemaExtension):
         elif self._known:
             execution.pre_execution_errors = []
         else:
-            execution.pre_execution_errors = self._inspector.problems(document)
+            # Whoever brought the text here has asked already; no way in may forget to.
+            refused = self._trusted.problems(execution.query)
+            execution.pre_execution_errors = refused or self._inspector.problems(document)
         yield
         if not execution.pre_execution_errors:
             execution.context.validated = True
-            self._documents.keep(execution.query, document)
+            if not self._known:
+                self._documents.keep(execution.query, document)
 
     def _ambiguous(self, document: DocumentNode) -> list[GraphQLError]:
         """Strawberry would run the first of several operations (GraphQL, section 6.1, wants an error)."""

@@ -12,6 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from strawberry.types import ExecutionResult
 
+from api.gateway.trusted import BadDocumentId, document_id_of
+
 MAX_BODY = 4 * 1024 * 1024
 JSON_TYPE = "application/json"
 GRAPHQL_TYPE = "application/graphql-response+json"
@@ -19,11 +21,12 @@ _ALLOWED = {"Allow": "GET, POST"}
 
 
 class Params(msgspec.Struct, frozen=True):
-    """What a client wants executed."""
+    """What a client wants executed. `query` is empty where `document_id` says which document it is."""
 
     query: str
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
+    document_id: str | None = None
 
 
 class Refused(Exception):
@@ -112,11 +115,9 @@ def _quality(parameters: Sequence[str]) -> float:
 
 def _from_url(request: Request) -> dict[str, Any]:
     given: dict[str, Any] = dict(request.query_params)
-    if variables := given.get("variables"):
-        given["variables"] = _json(variables, "`variables`")
-    elif "variables" in given:
-        del given["variables"]
-    given.pop("extensions", None)
+    for name in ("variables", "extensions"):
+        if text := given.pop(name, None):
+            given[name] = _json(text, f"`{name}`")
     return given
 
 
@@ -149,10 +150,16 @@ def _params(given: Any) -> Params:
     if not isinstance(given, dict):
         raise Refused(400, "BAD_REQUEST", "The body must be a JSON object.")
     query, variables, name = given.get("query"), given.get("variables"), given.get("operationName")
-    if not isinstance(query, str) or not query.strip():
+    try:
+        document_id = document_id_of(given)
+    except BadDocumentId as error:
+        raise Refused(400, "BAD_REQUEST", str(error)) from error
+    if query is None and document_id is not None:
+        query = ""
+    elif not isinstance(query, str) or not query.strip():
         raise Refused(400, "BAD_REQUEST", "`query` must be a GraphQL document.")
     if not isinstance(variables, dict | None):
         raise Refused(400, "BAD_REQUEST", "`variables` must be an object.")
     if not isinstance(name, str | None):
         raise Refused(400, "BAD_REQUEST", "`operationName` must be a text.")
-    return Params(query, variables, name)
+    return Params(query, variables, name, document_id)

@@ -23,6 +23,7 @@ from strawberry.types.execution import ExecutionResult, PreExecutionError
 from api.gateway.guard import LIMIT_EXCEEDED
 from api.gateway.schema.context import Context
 from api.gateway.sockets import Sockets
+from api.gateway.trusted import BadDocumentId, TrustedDocuments, document_id_of
 from domain.errors import ErrorCode, Unauthenticated, Unavailable
 
 log = logging.getLogger(__name__)
@@ -72,9 +73,9 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
     It lives as long as its credential: `sockets` shuts it out when that expires or is revoked.
     """
 
-    def __init__(self, *, sockets: Sockets, **given: Any) -> None:
+    def __init__(self, *, sockets: Sockets, trusted: TrustedDocuments, **given: Any) -> None:
         super().__init__(**given)
-        self._sockets = sockets
+        self._sockets, self._trusted = sockets, trusted
         self._shut_out = False
 
     async def shut_out(self, reason: str) -> None:
@@ -116,13 +117,23 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
             await self.websocket.close(TRY_AGAIN_LATER, "Try again later")
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
-        """A document that is too long is not even parsed."""
-        if not self.connection_acknowledged or len(message["payload"]["query"]) <= MAX_CHARACTERS:
-            await super().handle_subscribe(message)
-            return
-        text = f"The document is longer than {MAX_CHARACTERS:,} characters."
-        error = GraphQLError(text, extensions={"code": LIMIT_EXCEEDED})
-        await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
+        """A document that is too long is not even parsed; one that was named by its id is looked up."""
+        if self.connection_acknowledged:
+            try:
+                message = self._spelt_out(message)
+            except GraphQLError as error:
+                await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
+                return
+        await super().handle_subscribe(message)
+
+    def _spelt_out(self, message: SubscribeMessage) -> SubscribeMessage:
+        """The message with the text of its document. Raises a coded `GraphQLError`."""
+        payload = message["payload"]
+        query = self._trusted.text_of(payload.get("query") or "", document_id_of(payload))
+        if len(query) > MAX_CHARACTERS:
+            text = f"The document is longer than {MAX_CHARACTERS:,} characters."
+            raise GraphQLError(text, extensions={"code": LIMIT_EXCEEDED})
+        return {**message, "payload": {**payload, "query": query}}
 
     async def _send_result_stream(self, operation: Operation[Context, None], result_source: StreamResult) -> None:
         """One operation too many is answered by an `error`: it never began."""
@@ -182,7 +193,14 @@ def _problem_of(message: object) -> str | None:
 
 
 def _problem_of_payload(payload: object) -> str | None:
-    if not isinstance(payload, dict) or not isinstance(payload.get("query"), str) or not payload["query"]:
+    if not isinstance(payload, dict):
+        return "The payload needs a query"
+    try:
+        document_id = document_id_of(payload)
+    except BadDocumentId as error:
+        return str(error)
+    query = payload.get("query")
+    if (query is not None or document_id is None) and (not isinstance(query, str) or not query):
         return "The payload needs a query"
     if not isinstance(payload.get("variables"), dict | None):
         return "The variables are an object"

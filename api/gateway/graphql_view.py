@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 
+import msgspec
+from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -14,6 +16,7 @@ from strawberry.exceptions import ConnectionRejectionError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types import StreamExecutionResult
+from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UnsetType
 
@@ -27,6 +30,7 @@ from api.gateway.schema import build_schema
 from api.gateway.schema.context import Context
 from api.gateway.schema.services import Services
 from api.gateway.sockets import Sockets
+from api.gateway.trusted import TrustedDocuments
 from api.gateway.validation import Inspector, Policy
 from api.security import Authenticator
 from domain.errors import RequestError, Unauthenticated, Unavailable
@@ -48,7 +52,7 @@ class GraphQLView(GraphQL[Context, None]):
 
     `keys` says who calls; `sockets` are those that are open, for whoever learns that a credential has ended;
     `playground` is the page for browsers, None for none. Every answer is JSON but that page. `policy` is what documents
-    may do.
+    may do; a manifest with a document that may not raises `ConfigurationError`.
     """
 
     websocket_adapter_class = Adapter
@@ -65,7 +69,8 @@ class GraphQLView(GraphQL[Context, None]):
         policy = policy or Policy()
         self._limits = policy.limits
         inspector = Inspector(build_schema()._schema, policy)
-        gate = partial(_Operation, Documents(), inspector)
+        trusted = TrustedDocuments(policy.manifest, inspector, only=policy.trusted_only)
+        gate = partial(_Operation, Documents(), inspector, trusted)
         super().__init__(
             build_schema((gate,), suggestions=policy.suggestions),
             graphql_ide=None,
@@ -74,8 +79,8 @@ class GraphQLView(GraphQL[Context, None]):
             max_subscriptions_per_connection=OPERATIONS_PER_SOCKET,
         )
         opened = Sockets() if sockets is None else sockets
-        self.graphql_transport_ws_handler_class = partial(Handler, sockets=opened)  # type: ignore[assignment]
-        self._services, self._keys, self._playground = services, keys, playground
+        self.graphql_transport_ws_handler_class = partial(Handler, sockets=opened, trusted=trusted)  # type: ignore[assignment]
+        self._services, self._keys, self._playground, self._trusted = services, keys, playground, trusted
         self._pace = Pace(ACCEPTS_PER_SECOND)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,6 +116,10 @@ class GraphQLView(GraphQL[Context, None]):
         context = await self.get_context(request, Response())
         context.caller = await self._keys.authenticate_headers(request.headers)
         params = await read_params(request)
+        try:
+            params = msgspec.structs.replace(params, query=self._trusted.text_of(params.query, params.document_id))
+        except GraphQLError as error:
+            return answer(request, PreExecutionError(data=None, errors=[error]))
         if len(params.query) > self._limits.characters:
             raise Refused(400, LIMIT_EXCEEDED, f"The document is longer than {self._limits.characters:,} characters.")
         return await self._run(request, params, context)

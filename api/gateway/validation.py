@@ -16,6 +16,7 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from api.gateway.guard import LIMIT_EXCEEDED, Guard, Limits
+from api.gateway.manifest import Manifest
 
 MAX_ERRORS = 5
 """A client mends its document after the first; each one more costs a search for suggestions."""
@@ -24,11 +25,16 @@ COMPARISONS = 20_000
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What documents may do, and what their authors are told: `suggestions` says "Did you mean …?"."""
+    """What documents may do, and what their authors are told: `suggestions` says "Did you mean …?".
+
+    `manifest` are the documents that are known by their ids; `trusted_only`: no others run.
+    """
 
     introspection: bool = True
     suggestions: bool = True
     limits: Limits = Limits()
+    manifest: Manifest | None = None
+    trusted_only: bool = False
 
 
 class Inspector:
