@@ -80,6 +80,19 @@ async def test_bodies_are_refused_or_taken(gateway: Gateway, name: str) -> None:
     assert (answer.status_code, codes(answer.json())) == expected
 
 
+@pytest.mark.parametrize("name", hostile.HEADERS)
+async def test_headers_are_refused_or_of_no_consequence(gateway: Gateway, name: str) -> None:
+    usual = [(b"Authorization", f"Bearer {KEY}".encode()), (b"Content-Type", b"application/json")]
+    given = {header for header, _ in hostile.HEADERS[name]}
+    headers = [*(pair for pair in usual if pair[0] not in given), *hostile.HEADERS[name]]
+    answer = await gateway.http.post("/graphql", content=b'{"query": "{ __typename }"}', headers=headers)
+    assert (answer.status_code, codes(answer.json())) in [
+        (200, set()),
+        (401, {"UNAUTHENTICATED"}),
+        (415, {"UNSUPPORTED_MEDIA_TYPE"}),
+    ]
+
+
 def test_nothing_is_larger_than_it_says() -> None:
     texts = [*hostile.DOCUMENTS.values(), *hostile.FRAMES.values()]
     texts += [hostile.text_of(variables) for _, variables in hostile.VARIABLES.values()]
