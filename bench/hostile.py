@@ -100,6 +100,9 @@ def calls(port: int) -> Iterator[tuple[str, Call]]:
     for name, (query, variables) in hostile.VARIABLES.items():
         yield f"variables over HTTP: {name}", _document(port, query, variables)
         yield f"variables over a socket: {name}", _operation(port, query, variables)
+    for name, query in hostile.READS.items():
+        yield f"reading over HTTP: {name}", _document(port, query)
+        yield f"reading over a socket: {name}", _operation(port, query)
     for name, headers in hostile.HEADERS.items():
         yield f"headers: {name}", _headers(port, headers)
     for name, body in hostile.BODIES.items():
@@ -141,6 +144,7 @@ async def run(process: Process, options: argparse.Namespace) -> list[str]:
     """Measure and print all; the names of those that are not as promised."""
     bad: list[str] = []
     await measure(process, _document(process.port, "{ __typename }"), 50)
+    await measure(process, _document(process.port, hostile.BATCH, hostile.FILLING), 1)
     for name, call in calls(process.port):
         if options.only in name:
             cost = await measure(process, call, options.times)

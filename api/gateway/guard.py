@@ -50,7 +50,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     directives: int = 50
     fields: int = 1_000
     root_mutations: int = 5
-    cost: int = 50_000
+    cost: int = 7_500
     page: int = 100
     list_items: int = 10
 

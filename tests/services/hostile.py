@@ -123,6 +123,31 @@ _LATER = (datetime.now(UTC) + timedelta(days=300)).isoformat()
 """Not sent while it is measured."""
 
 
+_SCALARS = (
+    "id request_id status reason sequence channel category priority provider created_at updated_at correlation_id"
+)
+READS = {
+    "a page with timelines": "{ notifications(limit: 100) { data { "
+    + _SCALARS
+    + " timeline { cursor position status reason occurred_at } } } }",
+    "pages side by side": "{" + many(" a%d: notifications(limit: 100) { data { " + _SCALARS + " } }", count=5) + " }",
+    "a page of everything": "{ notifications(limit: 30) { data { "
+    + _SCALARS
+    + " recipient { email device_count } attempts { number provider } timeline { cursor sequence notification { "
+    + _SCALARS
+    + " } } } } }",
+}
+"""What is right, and costs nearly as much as a document may."""
+FILLING = {
+    "input": {
+        "recipients": [{"recipient": {"email": "a@b.io"}}] * 300,
+        "content": {"subject": "Hi", "text": "Hello"},
+        "send_at": _LATER,
+    }
+}
+"""With `BATCH`, something to read."""
+
+
 def _content(**texts: str) -> dict[str, Any]:
     return {"input": {"recipient": {"email": "ada@example.com"}, "content": texts, "send_at": _LATER}}
 

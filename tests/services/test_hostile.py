@@ -80,6 +80,11 @@ async def test_bodies_are_refused_or_taken(gateway: Gateway, name: str) -> None:
     assert (answer.status_code, codes(answer.json())) == expected
 
 
+@pytest.mark.parametrize("name", hostile.READS)
+async def test_what_is_read_stays_within_the_limits(gateway: Gateway, name: str) -> None:
+    await gateway.ask(hostile.READS[name])
+
+
 @pytest.mark.parametrize("name", hostile.HEADERS)
 async def test_headers_are_refused_or_of_no_consequence(gateway: Gateway, name: str) -> None:
     usual = [(b"Authorization", f"Bearer {KEY}".encode()), (b"Content-Type", b"application/json")]
@@ -94,6 +99,6 @@ async def test_headers_are_refused_or_of_no_consequence(gateway: Gateway, name: 
 
 
 def test_nothing_is_larger_than_it_says() -> None:
-    texts = [*hostile.DOCUMENTS.values(), *hostile.FRAMES.values()]
+    texts = [*hostile.DOCUMENTS.values(), *hostile.READS.values(), *hostile.FRAMES.values()]
     texts += [hostile.text_of(variables) for _, variables in hostile.VARIABLES.values()]
     assert max(map(len, [*texts, *hostile.BODIES.values()])) <= hostile.SIZE
