@@ -4,10 +4,18 @@
 serves clients that were written before: it shows no more than they need.
 """
 
+from api import cli_dead_letters, cli_keys, demo
 from api.gateway.guard import Limits
 from api.gateway.manifest import read_manifest
 from api.gateway.validation import Policy
 from api.settings import Settings
+
+OWN = (
+    *(cli_keys.CREATE, cli_keys.LIST, cli_keys.REVOKE),
+    *(cli_dead_letters.LIST, cli_dead_letters.REPLAY, cli_dead_letters.REPLAY_WHERE),
+    *(demo.CREATE_USER, demo.REGISTER_DEVICE, demo.CREATE_TEMPLATE, demo.SEND, demo.WATCH),
+)
+"""What our own command line and demonstration send; operators need them in strict mode too."""
 
 
 def policy_of(settings: Settings, *, embedded: bool) -> Policy:
@@ -19,6 +27,7 @@ def policy_of(settings: Settings, *, embedded: bool) -> Policy:
         limits=Limits(tokens=settings.graphql_tokens, depth=settings.graphql_depth, cost=settings.graphql_cost),
         manifest=None if path is None else read_manifest(path),
         trusted_only=settings.trusted_documents_only,
+        own=OWN if settings.trusted_documents_only else (),
     )
 
 

@@ -69,7 +69,7 @@ class GraphQLView(GraphQL[Context, None]):
         policy = policy or Policy()
         self._limits = policy.limits
         inspector = Inspector(build_schema()._schema, policy)
-        trusted = TrustedDocuments(policy.manifest, inspector, only=policy.trusted_only)
+        trusted = TrustedDocuments(policy, inspector)
         gate = partial(_Operation, Documents(), inspector, trusted)
         super().__init__(
             build_schema((gate,), suggestions=policy.suggestions),

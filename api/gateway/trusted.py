@@ -10,8 +10,7 @@ from typing import Any
 
 from graphql import DocumentNode, GraphQLError, GraphQLSyntaxError, parse
 
-from api.gateway.manifest import Manifest
-from api.gateway.validation import Inspector
+from api.gateway.validation import Inspector, Policy
 from domain.errors import ConfigurationError
 
 NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"
@@ -26,13 +25,14 @@ class BadDocumentId(Exception):
 
 
 class TrustedDocuments:
-    """The documents of a manifest. None: there are none, and ids are of no use.
+    """The documents of a policy: those of its manifest, with their ids (without one ids are of no use), and its own.
 
-    Raises `ConfigurationError`, with one line, for a document that could not run. `only` is strict mode.
+    Raises `ConfigurationError`, with one line, for a document that could not run.
     """
 
-    def __init__(self, manifest: Manifest | None, inspector: Inspector, *, only: bool = False) -> None:
-        self._only = only
+    def __init__(self, policy: Policy, inspector: Inspector) -> None:
+        manifest = policy.manifest
+        self._only = policy.trusted_only
         self._offered = manifest is not None
         self._texts: dict[str, str] = {}
         self._documents: dict[str, DocumentNode] = {}
@@ -41,6 +41,8 @@ class TrustedDocuments:
             # The id that the build tool chose, and the one that every client can work out by itself.
             self._texts[_SHA256 + _hash(text)] = text
             self._texts[id] = text
+        for text in policy.own:
+            self._documents[text] = _checked("a document of our own", text, inspector)
 
     def document(self, text: str) -> DocumentNode | None:
         """The valid document with exactly this text, if it is trusted."""

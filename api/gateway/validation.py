@@ -27,7 +27,8 @@ COMPARISONS = 20_000
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What documents may do, and what their authors are told: `suggestions` says "Did you mean …?".
 
-    `manifest` are the documents that are known by their ids; `trusted_only`: no others run.
+    `manifest` are the documents that are known by their ids; `trusted_only`: no others run, but those of `own`, the
+    texts that Heliograph's own command line sends.
     """
 
     introspection: bool = True
@@ -35,6 +36,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     manifest: Manifest | None = None
     trusted_only: bool = False
+    own: tuple[str, ...] = ()
 
 
 class Inspector:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from api import cli_keys
 from api.gateway.manifest import Manifest
 from api.gateway.validation import Policy
+from api.policy import OWN
 from api.server import Server
 from domain.errors import ConfigurationError
 from tests.services.gateway_fakes import KEY, Gateway, running_gateway
@@ -153,6 +155,13 @@ async def test_strict_mode_refuses_every_other_text(strict: Gateway, query: str)
         await socket.subscribe(query)
         heard = await socket.hear()
     assert (heard["type"], heard["payload"][0]["extensions"]["code"]) == ("error", "DOCUMENT_NOT_TRUSTED")
+
+
+async def test_strict_mode_takes_the_documents_of_the_command_line() -> None:
+    policy = Policy(manifest=MANIFEST, trusted_only=True, own=OWN)
+    async with running_gateway(policy=policy) as gateway:
+        answer = await gateway.post(cli_keys.LIST, {"page": 1, "limit": 10})
+    assert "errors" not in answer.json()
 
 
 async def test_without_strict_mode_other_texts_run() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from api.policy import policy_of, shows_playground
+from api import cli_dead_letters, cli_keys, demo
+from api.policy import OWN, policy_of, shows_playground
 from api.settings import load_settings
 from domain.errors import ConfigurationError
 
@@ -41,6 +42,16 @@ def test_strict_mode_has_no_playground(tmp_path: Path) -> None:
     assert policy.trusted_only
     assert policy.manifest is not None
     assert policy.manifest.texts == {"a": "{ __typename }"}
+
+
+def test_strict_mode_still_takes_what_the_command_line_and_the_demonstration_send() -> None:
+    sent = {
+        text
+        for module in (cli_dead_letters, cli_keys, demo)
+        for text in vars(module).values()
+        if isinstance(text, str) and text.startswith(("query", "mutation", "subscription"))
+    }
+    assert set(OWN) == sent
 
 
 def test_strict_mode_without_a_manifest_would_refuse_everything() -> None:
