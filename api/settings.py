@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     graphql_tokens: int = Field(2_000, ge=100, le=20_000, description="Tokens that a GraphQL document may have.")
     graphql_depth: int = Field(12, ge=3, le=50, description="Fields within fields that it may have.")
     graphql_cost: int = Field(
-        7_500, ge=100, description="What it may cost: its fields times the items of the lists that they are in."
+        10_000, ge=100, description="What it may cost: its fields times the items of the lists that they are in."
     )
     trusted_documents: str | None = Field(
         None, description="Path of a manifest of documents that clients name by id; each is checked at the start."

@@ -13,6 +13,8 @@ from tests.fuzz.test_frames import DOCUMENTS, json_values, payloads
 from tests.services.gateway_fakes import KEY
 
 STATUSES = {200, 400, 401, 404, 405, 406, 411, 413, 415, 422, 431, 501}
+LONGEST_VALUE = 4_000
+"""Of a parameter in the URL: a URL of more than 64 kB is no HTTP to the server, which says so without us."""
 Header = tuple[bytes, bytes]
 
 names = st.sampled_from(
@@ -56,7 +58,7 @@ queries = st.lists(
         st.sampled_from([b"query", b"variables", b"operationName", b"extensions", b"documentId"]),
         st.sampled_from([text.encode() for text in DOCUMENTS])
         | st.binary(max_size=20)
-        | json_values.map(lambda value: json.dumps(value).encode()),
+        | json_values.map(lambda value: json.dumps(value).encode()[:LONGEST_VALUE]),
     ),
     max_size=4,
 )
