@@ -30,6 +30,7 @@ from api.gateway.suppressions import SqlSuppressions
 from api.health import OPTIONAL, health_routes
 from api.identity import Identity
 from api.peers import Peers
+from api.policy import policy_of, shows_playground
 from api.settings import Settings
 from api.system import System
 from api.templates.app import templates_app
@@ -38,6 +39,7 @@ from api.templates.repository import TemplateRepository
 from api.users.app import users_app
 from api.users.client import UsersClient
 from api.users.repository import UserRepository
+from domain.ahead import Ahead
 from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import ConfigurationError, Unavailable
@@ -193,14 +195,16 @@ class Builder:
         feed = Follower(SqlStatusLog(database), bell)
         eraser = Eraser(database, status_store, suppressions, users, self.announce)
         self.open_changes().heed(eraser.heed)
-        previews = Previews(templates)
+        previews, renderer = Previews(templates), Renderer()
+        ahead = Ahead(renderer)
         self.system.add("requests", stop=requests.drain)
         self.system.add("previews", stop=started(previews.close))
+        self.system.add("compiler", stop=started(ahead.close))
         self.system.add("eraser", start=eraser.start, stop=eraser.stop)
         self.system.add("feed follower", start=feed.start, stop=feed.stop)
         return gateway_app(
             GatewayServices(
-                send_ports=SendPorts(requests, users, templates, suppressions, Renderer()),
+                send_ports=SendPorts(requests, users, templates, suppressions, renderer, ahead),
                 queries=queries,
                 cancel=Actions(status_store, queries, self.announce).cancel,
                 users=users,
@@ -219,6 +223,8 @@ class Builder:
                 checks=self.checks,
                 metrics=self.metrics,
                 beside=beside or {},
+                playground=shows_playground(self.settings, embedded=self.embedded),
+                policy=policy_of(self.settings, embedded=self.embedded),
             )
         )
 

@@ -26,6 +26,9 @@ app.add_typer(cli_keys.app)
 app.add_typer(cli_dead_letters.app)
 
 
+SCHEMA, RELEASED = Path("schema.graphql"), Path("schema.released.graphql")
+
+
 class Service(StrEnum):
     """What `serve` can serve."""
 
@@ -80,20 +83,42 @@ def migrate() -> None:
 
 @app.command()
 def schema(
-    check: Annotated[bool, typer.Option(help="Only say whether schema.graphql is up to date.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(help="Only say whether schema.graphql is up to date and breaks no client of the last release."),
+    ] = False,
     write: Annotated[bool, typer.Option(help="Write schema.graphql.")] = False,
+    release: Annotated[bool, typer.Option(help="Write schema.released.graphql: a version is released.")] = False,
 ) -> None:
     """Print the GraphQL schema, write it to schema.graphql, or check that file."""
-    from api.schema_file import print_schema
+    from api.schema_file import print_schema, released_schema
 
-    text, path = print_schema(), Path("schema.graphql")
-    if write:
-        path.write_text(text)
-    elif check and (not path.exists() or path.read_text() != text):
-        typer.echo("schema.graphql is not what the code says: run `heliograph schema --write`.", err=True)
-        raise typer.Exit(1)
-    elif not check:
+    text = print_schema()
+    if check:
+        _check_schema(text)
+    if write or release:
+        SCHEMA.write_text(text)
+    if release:
+        RELEASED.write_text(released_schema(text))
+    if not (check or write or release):
         typer.echo(text, nl=False)
+
+
+def _check_schema(text: str) -> None:
+    from api.schema_file import breaking_changes
+
+    problems: list[str] = []
+    if not SCHEMA.exists() or SCHEMA.read_text() != text:
+        problems.append(f"{SCHEMA} is not what the code says: run `heliograph schema --write`.")
+    if not RELEASED.exists():
+        problems.append(f"{RELEASED} is missing: it is the schema of the last release.")
+    else:
+        changes = breaking_changes(RELEASED.read_text(), text)
+        problems += [f"This breaks clients of the last release: {change}" for change in changes]
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,7 +1,18 @@
-"""The public schema as text, for `schema.graphql`."""
+"""The public schema as text, for `schema.graphql`; and what of it clients of the last release could trip over."""
 
-from graphql import GraphQLInputObjectType, lexicographic_sort_schema
-from graphql import print_schema as print_graphql
+from importlib import metadata
+
+from graphql import (
+    GraphQLInputObjectType,
+    find_breaking_changes,
+    lexicographic_sort_schema,
+)
+from graphql import (
+    build_schema as build_from_text,
+)
+from graphql import (
+    print_schema as print_graphql,
+)
 
 from api.gateway.schema import build_schema
 
@@ -15,3 +26,18 @@ def print_schema() -> str:
             type_.is_one_of = type_.extensions["strawberry-definition"].is_one_of
     # Sorted here and not in the schema that serves: sorting would cost the enums their Python values.
     return print_graphql(lexicographic_sort_schema(schema)).rstrip() + "\n"
+
+
+def breaking_changes(released: str, present: str) -> list[str]:
+    """What a client of the released schema may ask for and would not get, a sentence each. Deprecating is none."""
+    changes = find_breaking_changes(build_from_text(released), build_from_text(present))
+    return sorted(change.description for change in changes)
+
+
+def released_schema(text: str) -> str:
+    """The schema as it is kept of a release, with a word on what it is."""
+    return (
+        f"# The schema of the last release, {metadata.version('heliograph')}."
+        " `heliograph schema --check` compares the present one with it;\n"
+        "# `heliograph schema --release` writes it anew when a version is released.\n\n"
+    ) + text

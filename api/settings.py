@@ -73,6 +73,25 @@ class Settings(BaseSettings):
         description="Pages of other origins that may call `/graphql`, with commas: `https://shop.example`; `*` is any.",
     )
 
+    playground: bool | None = Field(
+        None, description="GraphiQL for browsers at `/graphql`; left out, in `heliograph up` only."
+    )
+    introspection: bool | None = Field(
+        None, description="Whether clients may ask for the schema; left out, in `heliograph up` only."
+    )
+    field_suggestions: bool | None = Field(
+        None, description='Whether errors say "Did you mean …?"; left out, in `heliograph up` only.'
+    )
+    graphql_tokens: int = Field(2_000, ge=100, le=20_000, description="Tokens that a GraphQL document may have.")
+    graphql_depth: int = Field(12, ge=3, le=50, description="Fields within fields that it may have.")
+    graphql_cost: int = Field(
+        10_000, ge=100, description="What it may cost: its fields times the items of the lists that they are in."
+    )
+    trusted_documents: str | None = Field(
+        None, description="Path of a manifest of documents that clients name by id; each is checked at the start."
+    )
+    trusted_documents_only: bool = Field(False, description="Strict mode: nothing but the documents of the manifest.")
+
     email_providers: Names = Field(("smtp",), description="In order of preference, with commas: `smtp`.")
     smtp_url: str | None = Field(None, description="`smtp://user:password@host:587`; `up` has a mailbox of its own.")
     smtp_pool: int = Field(20, ge=1, le=1000, description="Connections to the SMTP server per worker.")
@@ -101,6 +120,13 @@ class Settings(BaseSettings):
     breaker_reset_seconds: float = Field(30.0, gt=0, description="How long an open breaker waits for its probe.")
 
     sandbox_smtp_port: int = Field(0, ge=0, le=65535, description="The sandbox mailbox's port; 0 takes a free one.")
+
+    @field_validator("trusted_documents_only")
+    @classmethod
+    def _strict(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("trusted_documents"):
+            raise ValueError("needs HELIOGRAPH_TRUSTED_DOCUMENTS, or nothing at all could be asked for")
+        return value
 
     @field_validator("email_providers", "push_providers", "allowed_origins", mode="before")
     @classmethod

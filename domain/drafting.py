@@ -9,12 +9,13 @@ import msgspec
 
 from domain.errors import FieldProblem, TemplateError, TemplateSyntaxError, ValidationFailed
 from domain.ids import NOTIFICATION, new_id
+from domain.needs import Needs
 from domain.notification import Channel, Status
 from domain.outgoing import Pinned
 from domain.ports import Known
 from domain.recipient import Decision, Purpose, Recipient, Suppressed, may_contact
 from domain.submission import CLOCK_TOLERANCE, RecipientRef, Submission
-from domain.template import Content, Renderer, TemplateLocale, TemplateVersion, missing
+from domain.template import Content, Renderer, TemplateLocale, TemplateVersion
 from domain.views import Draft
 
 MAX_PROBLEMS = 100
@@ -45,18 +46,26 @@ class Drafting:
         self._suppressed = suppressed
         self._renderer = renderer
         self._bodies: dict[str | None, tuple[TemplateLocale | Content, Pinned | None]] = {}
-        self._needed: dict[tuple[str | None, Channel], frozenset[str]] = {}
+        self._required_by: dict[tuple[str | None, Channel], frozenset[str]] = {}
+        self._needs: dict[tuple[str | None, tuple[Channel, ...]], Needs] = {}
         scheduled = submission.send_at is not None and submission.send_at > now + CLOCK_TOLERANCE
         self._send_at = submission.send_at if scheduled else None
         self._begins = self._send_at or now
         self._purpose = Purpose(category=submission.category, priority=submission.priority)
         self._problems: list[FieldProblem] = []
 
+    def bodies(self, recipients: list[Known[Recipient]]) -> list[TemplateLocale | Content]:
+        """What `drafts` will look at: one body for each locale among the recipients."""
+        locales = {self._locale_of(known.value) for known in recipients}
+        return [self._body(locale)[0] for locale in locales]
+
     def drafts(self, recipients: list[Known[Recipient]]) -> tuple[Draft, ...]:
         """The drafts for all recipients, in order. Raises `ValidationFailed` naming everything that is missing."""
         drafts: list[Draft] = []
         for index, (ref, known) in enumerate(zip(self._submission.recipients, recipients, strict=True)):
             drafts.extend(self._of_recipient(index, ref, known))
+            if len(self._problems) >= MAX_PROBLEMS:
+                break
         if self._problems:
             raise ValidationFailed(self._problems)
         return tuple(drafts)
@@ -117,17 +126,20 @@ class Drafting:
         pinned: Pinned | None,
         channels: list[Channel],
     ) -> None:
-        needed: frozenset[str] = frozenset()
-        for channel in channels:
-            key = (pinned.locale if pinned else None, channel)
-            if key not in self._needed:
-                self._needed[key] = self._required(part, channel)
-            needed |= self._needed[key]
-        if not needed:
-            return
-        for name in missing(needed, self._variables(ref)):
+        for name in self._needs_of(part, pinned, tuple(channels)).missing(ref.variables):
             path = (*self._submission.path_of(index)[:-1], "variables", name)
             self._add(path, "missing", f"is used by the {'template' if pinned else 'content'} and was not given")
+
+    def _needs_of(self, part: TemplateLocale | Content, pinned: Pinned | None, channels: tuple[Channel, ...]) -> Needs:
+        locale = pinned.locale if pinned else None
+        found = self._needs.get((locale, channels))
+        if found is None:
+            for channel in channels:
+                if (locale, channel) not in self._required_by:
+                    self._required_by[locale, channel] = self._required(part, channel)
+            names = frozenset[str]().union(*(self._required_by[locale, channel] for channel in channels))
+            found = self._needs[locale, channels] = Needs(names, self._submission.variables)
+        return found
 
     def _required(self, part: TemplateLocale | Content, channel: Channel) -> frozenset[str]:
         try:
@@ -137,9 +149,6 @@ class Drafting:
         except TemplateError as error:
             self._add(("content",), error.code.lower(), error.message)
         return frozenset()
-
-    def _variables(self, ref: RecipientRef) -> dict[str, Any]:
-        return {**self._submission.variables, **ref.variables} if ref.variables else self._submission.variables
 
     def _draft(
         self, channel: Channel, decision: Decision, ref: RecipientRef, known: Known[Recipient], pinned: Pinned | None

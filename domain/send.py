@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from domain.ahead import Ahead
 from domain.drafting import Drafting
 from domain.errors import FieldProblem, NotFound, RequestError, ValidationFailed
 from domain.ids import REQUEST, new_id
@@ -38,20 +39,22 @@ class Requests(Protocol):
 
 
 class SendPorts(msgspec.Struct, frozen=True):
-    """What accepting needs from the outside."""
+    """What accepting needs from the outside. `ahead` fills the cache of `renderer`; None: nobody waits for it."""
 
     requests: Requests
     recipients: Recipients
     templates: Templates
     suppressions: Suppressions
     renderer: Renderer
+    ahead: Ahead | None = None
 
 
 async def send(submission: Submission, ports: SendPorts) -> Receipt:
     """Accept a submission.
 
     Raises `ValidationFailed` naming every wrong field, `Conflict` when the request_id was used for another input, and
-    `UpstreamUnavailable` when a user or template must be known and cannot be. May be called again with the same
+    `UpstreamUnavailable` when a user or template must be known and cannot be, `RateLimited` when too many long texts
+    wait to be compiled. May be called again with the same
     request_id: the answer is the same, even when a user or template has gone since.
     """
     fingerprint = submission.fingerprint() if _encodable(submission) else ""
@@ -89,7 +92,10 @@ async def _prepare(submission: Submission, fingerprint: str, ports: SendPorts) -
     recipients = await _recipients(submission, ports.recipients)
     suppressed = await _suppressed(submission, recipients, ports.suppressions)
     request = new_id(REQUEST)
-    drafts = Drafting(submission, template, suppressed, ports.renderer, now).drafts(recipients)
+    drafting = Drafting(submission, template, suppressed, ports.renderer, now)
+    if ports.ahead is not None:
+        await ports.ahead.compile(drafting.bodies(recipients))
+    drafts = drafting.drafts(recipients)
     return Order(
         id=request,
         client=submission.client,

@@ -143,22 +143,34 @@ class Renderer:
     def __init__(self, cache_size: int = 1024) -> None:
         self._cache_size = cache_size
         self._compiler = Compiler()
-        self._cache: OrderedDict[tuple[str, bool], CompiledText] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, bool], CompiledText | TemplateError] = OrderedDict()
         self._characters = 0
 
     def compile(self, source: str, *, html: bool = False) -> CompiledText:
         """The compiled form of one text. Raises `TemplateSyntaxError`, `TemplateLimitExceeded`."""
-        key = (source, html)
-        found = self._cache.get(key)
-        if found is not None:
-            self._cache.move_to_end(key)
-            return found
-        compiled = self._cache[key] = self._compiler.compile(source, html=html)
+        found = self._cache.get((source, html))
+        if found is None:
+            found = self._compiler.compile(source, html=html)
+            self.keep(source, found, html=html)
+        else:
+            self._cache.move_to_end((source, html))
+        if isinstance(found, TemplateError):
+            raise found.with_traceback(None)
+        return found
+
+    def knows(self, source: str, *, html: bool) -> bool:
+        """Whether this text need not be compiled any more."""
+        return (source, html) in self._cache
+
+    def keep(self, source: str, compiled: CompiledText | TemplateError, *, html: bool) -> None:
+        """Remember what was made of a text, perhaps in another thread; what is wrong with it, where it is wrong."""
+        if (source, html) in self._cache:
+            return
+        self._cache[source, html] = compiled
         self._characters += len(source)
         while len(self._cache) > self._cache_size or self._characters > _MAX_CACHED_CHARACTERS:
             (old, _), _ = self._cache.popitem(last=False)
             self._characters -= len(old)
-        return compiled
 
     def required(self, *bodies: Parts, channels: Iterable[Channel] = tuple(Channel)) -> frozenset[str]:
         """The variables, as dotted paths, that must be given to render these bodies on these channels.
@@ -169,7 +181,7 @@ class Renderer:
         names = (
             self.compile(source, html=part == "html").required
             for body in bodies
-            for part, _, source in _texts(body)
+            for part, _, source in texts(body)
             if part in wanted
         )
         return frozenset().union(*names)
@@ -231,7 +243,7 @@ def problems(locale: TemplateLocale) -> list[tuple[str, TemplateError]]:
     """What is wrong with each part of a body, by the part's name; `data.<key>` for data. Empty if nothing is."""
     compiler = Compiler()
     found: list[tuple[str, TemplateError]] = []
-    for part, name, source in _texts(locale):
+    for part, name, source in texts(locale):
         try:
             compiler.compile(source, html=part == "html")
         except TemplateError as error:
@@ -283,7 +295,7 @@ def _lookup_chain(locale: str | None, default: str) -> Iterator[str]:
         yield tag
 
 
-def _texts(parts: Parts) -> Iterator[tuple[str, str, str]]:
+def texts(parts: Parts) -> Iterator[tuple[str, str, str]]:
     """(part, name to show, source) of everything that is Liquid."""
     for part in (part for parts_of in PARTS.values() for part in parts_of):
         value = getattr(parts, part, None)
@@ -294,7 +306,7 @@ def _texts(parts: Parts) -> Iterator[tuple[str, str, str]]:
 
 
 def _compiled(compiler: Compiler, parts: Parts) -> Iterator[tuple[str, CompiledText]]:
-    for part, name, source in _texts(parts):
+    for part, name, source in texts(parts):
         yield name, compiler.compile(source, html=part == "html")
 
 

@@ -14,6 +14,7 @@ from api.gateway.playground.page import Playground
 from api.gateway.rest import PATHS, rest_app
 from api.gateway.schema.services import Services
 from api.gateway.sockets import Sockets
+from api.gateway.validation import Policy
 from api.health import Check, health_routes
 from api.http import Correlation, LastResort, install_error_handlers
 from api.security import Authenticator
@@ -25,27 +26,30 @@ OPTIONAL_CHECKS = ("feed", "broker")
 class GatewayServices(Services, frozen=True, kw_only=True):
     """Everything that the gateway's HTTP needs. `checks` and `metrics` are what /health and /metrics show.
 
-    `beside` are the REST services behind the same port and API keys, by the prefixes of their paths there: /docs
-    describes them too. `sockets` are told which keys are revoked. Pages of `allowed_origins` may call GraphQL.
+    `policy` is what GraphQL documents may do. `beside` are the REST services behind the same port and API keys, by the
+    prefixes of their paths there: /docs describes them too. `sockets` are told which keys are revoked. Pages of
+    `allowed_origins` may call GraphQL.
     """
 
     api_keys: Authenticator
     checks: Mapping[str, Check]
     metrics: CollectorRegistry | None = None
     playground: bool = True
+    policy: Policy = Policy()
     beside: Mapping[str, FastAPI] = {}
     sockets: Sockets
     allowed_origins: tuple[str, ...] = ()
 
 
 def gateway_app(services: GatewayServices) -> Starlette:
-    """The application. Opens nothing by itself."""
+    """The application. Opens nothing by itself. Raises `ConfigurationError` for a manifest that cannot be trusted."""
     playground = Playground() if services.playground else None
     graphql = GraphQLView(
         services,
         services.api_keys,
         sockets=services.sockets,
         playground=playground,
+        policy=services.policy,
         allowed_origins=services.allowed_origins,
     )
     rest = rest_app(services.queries, services.api_keys, services.limiter, services.beside)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from graphql import DocumentNode, GraphQLError, OperationDefinitionNode
 from strawberry.extensions import SchemaExtension
 
-from api.gateway.guard import Guard
+from api.gateway.trusted import TrustedDocuments
+from api.gateway.validation import Inspector
 
 MAX_CACHED_CHARACTERS = 512 * 1024
 """A syntax tree takes about 64 bytes a character, so the cache holds some 32 MB at most."""
@@ -41,44 +42,65 @@ class Documents:
         return len(self._known)
 
 
-class Gate(SchemaExtension):
-    """One operation's way from text to execution. A text that is not known is parsed by Strawberry, guarded, validated
-    by Strawberry and kept; one that is known goes straight on."""
+class Library:
+    """The documents that may run: the trusted ones, which are known from the start, and those that were found valid."""
 
-    def __init__(self, documents: Documents, guard: Guard) -> None:
-        self._documents, self._guard = documents, guard
+    def __init__(self, inspector: Inspector, trusted: TrustedDocuments, documents: Documents | None = None) -> None:
+        self._inspector, self._trusted = inspector, trusted
+        self._documents = documents or Documents()
+
+    @property
+    def max_tokens(self) -> int:
+        """How long a document may be."""
+        return self._inspector.limits.tokens
+
+    def known(self, query: str) -> DocumentNode | None:
+        """The document with this text, if it is known to be valid."""
+        return self._trusted.document(query) or self._documents.get(query)
+
+    def problems(self, query: str, document: DocumentNode) -> list[GraphQLError]:
+        """Why a document that is not known may not run; where it may, it is known from now on."""
+        # In strict mode whoever brought the text here has asked already; no way in may forget to.
+        found = self._trusted.problems(query) or self._inspector.problems(document)
+        if not found:
+            self._documents.keep(query, document)
+        return found
+
+
+class Gate(SchemaExtension):
+    """One operation's way from text to execution. A text that is not known is parsed by Strawberry and inspected; one
+    that is known goes straight on."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
         self._known = False
 
     def on_operation(self) -> Iterator[None]:
         """What the executor knows, for those who explain its errors."""
         execution = self.execution_context
-        execution.parse_options = {"max_tokens": self._guard.limits.tokens}
+        execution.parse_options = {"max_tokens": self._library.max_tokens}
         execution.context.execution = execution
         yield
 
     def on_parse(self) -> Iterator[None]:
         """Nothing to parse when the text is known."""
-        document = self._documents.get(self.execution_context.query or "")
+        document = self._library.known(self.execution_context.query or "")
         if document is not None:
             self._known = True
             self.execution_context.graphql_document = document
         yield
 
     def on_validate(self) -> Iterator[None]:
-        """An empty list of errors tells Strawberry that it was validated before; None that it was not."""
+        """A list of errors, empty or not, tells Strawberry that it was validated."""
         execution = self.execution_context
         document = execution.graphql_document
         assert document is not None and execution.query is not None, "it was parsed"  # noqa: PT018
         if problems := self._ambiguous(document):
             execution.pre_execution_errors = problems
-        elif self._known:
-            execution.pre_execution_errors = []
         else:
-            execution.pre_execution_errors = self._guard.problems(document) or None
+            execution.pre_execution_errors = [] if self._known else self._library.problems(execution.query, document)
         yield
-        if not execution.pre_execution_errors:
-            execution.context.validated = True
-            self._documents.keep(execution.query, document)
+        execution.context.validated = not execution.pre_execution_errors
 
     def _ambiguous(self, document: DocumentNode) -> list[GraphQLError]:
         """Strawberry would run the first of several operations (GraphQL, section 6.1, wants an error)."""

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from strawberry.types import ExecutionResult
 
 from api.gateway.media_types import EVENTS_TYPE, GRAPHQL_TYPE, JSON_TYPE, lists, preferred
+from api.gateway.trusted import BadDocumentId, document_id_of
 
 MAX_BODY = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
@@ -25,11 +26,12 @@ _UTF8 = frozenset({"utf-8", "utf8"})
 
 
 class Params(msgspec.Struct, frozen=True):
-    """What a client wants executed."""
+    """What a client wants executed. `query` is empty where `document_id` says which document it is."""
 
     query: str
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
+    document_id: str | None = None
 
 
 class Refused(Exception):
@@ -187,12 +189,16 @@ def _params(given: Any) -> Params:
     if not isinstance(given, dict):
         raise Refused(400, "BAD_REQUEST", "The body must be a JSON object.")
     query, variables, name = given.get("query"), given.get("variables"), given.get("operationName")
-    if not isinstance(query, str) or not query.strip():
+    try:
+        document_id = document_id_of(given)
+    except BadDocumentId as error:
+        raise Refused(400, "BAD_REQUEST", str(error)) from error
+    if query is None and document_id is not None:
+        query = ""
+    elif not isinstance(query, str) or not query.strip():
         raise Refused(400, "BAD_REQUEST", "`query` must be a GraphQL document.")
     if not isinstance(variables, dict | None):
         raise Refused(400, "BAD_REQUEST", "`variables` must be an object.")
     if not isinstance(name, str | None):
         raise Refused(400, "BAD_REQUEST", "`operationName` must be a text.")
-    if not isinstance(given.get("extensions"), dict | None):
-        raise Refused(400, "BAD_REQUEST", "`extensions` must be an object.")
-    return Params(query, variables, name)
+    return Params(query, variables, name, document_id)

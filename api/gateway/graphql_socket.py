@@ -21,11 +21,14 @@ from api.gateway.guard import LIMIT_EXCEEDED
 from api.gateway.schema.context import Context
 from api.gateway.sockets import Sockets
 from api.gateway.streams import Asked, NotBegun, Streams
+from api.gateway.trusted import BadDocumentId, TrustedDocuments, document_id_of
 from domain.errors import Unauthenticated, Unavailable
 
 log = logging.getLogger(__name__)
 
 MAX_CHARACTERS = 64 * 1024
+MAX_REASON_BYTES = 123
+"""A control frame holds 125 bytes, and the code is two of them (RFC 6455, section 5.5)."""
 UNAUTHORIZED, FORBIDDEN, TRY_AGAIN_LATER = 4401, 4403, 1013
 
 
@@ -48,10 +51,11 @@ class Adapter(ASGIWebSocketAdapter):
             raise WebSocketDisconnected from error
 
     async def close(self, code: int, reason: str) -> None:
-        """May be called twice, and on a socket that has gone."""
+        """May be called twice, and on a socket that has gone. What does not fit a frame of the reason is cut off."""
         if self.ws.application_state is WebSocketState.CONNECTED:
+            fitting = reason.encode(errors="replace")[:MAX_REASON_BYTES].decode(errors="ignore")
             with suppress(WebSocketDisconnect):
-                await super().close(code, reason)
+                await super().close(code, fitting)
 
 
 class Handler(BaseGraphQLTransportWSHandler[Context, None]):
@@ -62,9 +66,9 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
 
     websocket: Adapter
 
-    def __init__(self, *, sockets: Sockets, streams: Streams, **given: Any) -> None:
+    def __init__(self, *, sockets: Sockets, streams: Streams, trusted: TrustedDocuments, **given: Any) -> None:
         super().__init__(**given)
-        self._sockets, self._streams = sockets, streams
+        self._sockets, self._streams, self._trusted = sockets, streams, trusted
         self._shut_out = False
 
     async def shut_out(self, reason: str) -> None:
@@ -109,13 +113,23 @@ class Handler(BaseGraphQLTransportWSHandler[Context, None]):
             await self.websocket.close(TRY_AGAIN_LATER, "Try again later")
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
-        """A document that is too long is not even parsed."""
-        if not self.connection_acknowledged or len(message["payload"]["query"]) <= MAX_CHARACTERS:
-            await super().handle_subscribe(message)
-            return
-        text = f"The document is longer than {MAX_CHARACTERS:,} characters."
-        error = GraphQLError(text, extensions={"code": LIMIT_EXCEEDED})
-        await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
+        """A document that is too long is not even parsed; one that was named by its id is looked up."""
+        if self.connection_acknowledged:
+            try:
+                message = self._spelt_out(message)
+            except GraphQLError as error:
+                await self.send_message({"id": message["id"], "type": "error", "payload": [error.formatted]})
+                return
+        await super().handle_subscribe(message)
+
+    def _spelt_out(self, message: SubscribeMessage) -> SubscribeMessage:
+        """The message with the text of its document. Raises a coded `GraphQLError`."""
+        payload = message["payload"]
+        query = self._trusted.text_of(payload.get("query") or "", document_id_of(payload))
+        if len(query) > MAX_CHARACTERS:
+            text = f"The document is longer than {MAX_CHARACTERS:,} characters."
+            raise GraphQLError(text, extensions={"code": LIMIT_EXCEEDED})
+        return {**message, "payload": {**payload, "query": query}}
 
     async def run_operation(self, operation: Operation[Context, None]) -> None:
         """One operation, from its beginning to `complete`, or to `error` when it never began."""
@@ -170,7 +184,14 @@ def _problem_of(message: object) -> str | None:
 
 
 def _problem_of_payload(payload: object) -> str | None:
-    if not isinstance(payload, dict) or not isinstance(payload.get("query"), str) or not payload["query"]:
+    if not isinstance(payload, dict):
+        return "The payload needs a query"
+    try:
+        document_id = document_id_of(payload)
+    except BadDocumentId as error:
+        return str(error)
+    query = payload.get("query")
+    if (query is not None or document_id is None) and (not isinstance(query, str) or not query):
         return "The payload needs a query"
     if not isinstance(payload.get("variables"), dict | None):
         return "The variables are an object"

@@ -5,6 +5,8 @@ from collections.abc import Collection
 from datetime import timedelta
 from functools import partial
 
+import msgspec
+from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -13,10 +15,11 @@ from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UnsetType
 
-from api.gateway.documents import Documents, Gate
+from api.gateway.documents import Gate, Library
 from api.gateway.event_stream import EventStream, whole_stream
 from api.gateway.failures import INTERNAL, presented, shown
 from api.gateway.graphql_http import (
@@ -34,13 +37,15 @@ from api.gateway.graphql_http import (
 )
 from api.gateway.graphql_socket import Adapter, Handler, credentials_of, decoded
 from api.gateway.graphql_sse import frames
-from api.gateway.guard import LIMIT_EXCEEDED, Guard, Limits
+from api.gateway.guard import LIMIT_EXCEEDED
 from api.gateway.playground.page import Playground
 from api.gateway.schema import build_schema
 from api.gateway.schema.context import Context
 from api.gateway.schema.services import Services
 from api.gateway.sockets import Sockets
 from api.gateway.streams import Asked, Streams
+from api.gateway.trusted import TrustedDocuments
+from api.gateway.validation import Inspector, Policy
 from api.security import Authenticator
 from domain.errors import RequestError, Unauthenticated, Unavailable
 from domain.telemetry import correlation_id, sane_correlation_id, traceparent
@@ -66,8 +71,9 @@ class GraphQLView(GraphQL[Context, None]):
     """An ASGI application for a `Route` and a `WebSocketRoute` (a mount would break the sockets).
 
     `keys` says who calls; `sockets` are those that are open, for whoever learns that a credential has ended;
-    `playground` is the page for browsers, None for none. Pages of `allowed_origins` may open sockets, beside our own.
-    Every answer is JSON but that page and the streams of server-sent events.
+    `playground` is the page for browsers, None for none. `policy` is what documents may do; a manifest with a document
+    that may not raises `ConfigurationError`. Pages of `allowed_origins` may open sockets, beside our own. Every answer
+    is JSON but that page and the streams of server-sent events.
     """
 
     websocket_adapter_class = Adapter
@@ -79,14 +85,15 @@ class GraphQLView(GraphQL[Context, None]):
         *,
         sockets: Sockets | None = None,
         playground: Playground | None = None,
-        limits: Limits | None = None,
+        policy: Policy | None = None,
         allowed_origins: Collection[str] = (),
     ) -> None:
-        documents = Documents()
-        plain = build_schema()
-        self._limits = limits or Limits()
-        guard = Guard(plain._schema, self._limits)
-        schema = build_schema((partial(Gate, documents, guard),))
+        policy = policy or Policy()
+        self._limits = policy.limits
+        inspector = Inspector(build_schema()._schema, policy)
+        trusted = TrustedDocuments(policy, inspector)
+        library = Library(inspector, trusted)
+        schema = build_schema((partial(Gate, library),), suggestions=policy.suggestions)
         super().__init__(
             schema,
             graphql_ide=None,
@@ -96,11 +103,11 @@ class GraphQLView(GraphQL[Context, None]):
             allowed_origins=tuple(allowed_origins),
         )
         self._sockets = Sockets() if sockets is None else sockets
-        self._streams = Streams(schema, documents, guard)
+        self._streams = Streams(schema, library)
         self.graphql_transport_ws_handler_class = partial(  # type: ignore[assignment]
-            Handler, sockets=self._sockets, streams=self._streams
+            Handler, sockets=self._sockets, streams=self._streams, trusted=trusted
         )
-        self._services, self._keys, self._playground = services, keys, playground
+        self._services, self._keys, self._playground, self._trusted = services, keys, playground, trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or one socket."""
@@ -138,6 +145,10 @@ class GraphQLView(GraphQL[Context, None]):
         context = await self.get_context(request, Response())
         context.caller = await self._keys.authenticate_headers(request.headers)
         params = await read_params(request)
+        try:
+            params = msgspec.structs.replace(params, query=self._trusted.text_of(params.query, params.document_id))
+        except GraphQLError as error:
+            return answer(request, PreExecutionError(data=None, errors=[error]))
         if len(params.query) > self._limits.characters:
             raise Refused(400, LIMIT_EXCEEDED, f"The document is longer than {self._limits.characters:,} characters.")
         return await self._run(request, params, context)

@@ -39,6 +39,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one operation, all fragments spread. `cost` counts fields times the items of the lists they are in.
 
     `characters` and `tokens` are the whole document's. A list without pages counts as `list_items` items.
+    A page costs `page_cost` beside its items: it is read, and what there is altogether is counted.
     """
 
     characters: int = 64 * 1024
@@ -50,8 +51,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     directives: int = 50
     fields: int = 1_000
     root_mutations: int = 5
-    cost: int = 50_000
+    cost: int = 10_000
     page: int = 100
+    page_cost: int = 500
     list_items: int = 10
 
 
@@ -153,7 +155,8 @@ class _Scale:
         inner.depth += 1
         inner.fields += 1
         inner.root_fields = 1
-        inner.cost = min(_HUGE, 1 + inner.cost * self._items(node))
+        reading = self._limits.page_cost if node.name.value in self._pages else 0
+        inner.cost = min(_HUGE, 1 + reading + inner.cost * self._items(node))
         if node.alias is not None:
             inner.aliases += 1
         return inner

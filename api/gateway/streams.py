@@ -23,15 +23,13 @@ from graphql import (
     execute_subscription_event,
     get_operation_ast,
     parse,
-    validate,
 )
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext as Executor
 from strawberry.types.graphql import OperationType
 from strawberry.utils.await_maybe import await_maybe
 
-from api.gateway.documents import Documents
+from api.gateway.documents import Library
 from api.gateway.failures import DOCUMENT_INVALID, presented
-from api.gateway.guard import Guard
 from api.gateway.schema.context import Context, Pending
 from api.gateway.schema.notifications import StatusEvent
 from api.gateway.shapes import shape_of
@@ -68,8 +66,8 @@ class NotBegun(Exception):
 class Streams:
     """Runs operations and gives their results one by one, encoded: the payloads of `next` messages."""
 
-    def __init__(self, schema: strawberry.Schema, documents: Documents, guard: Guard) -> None:
-        self._schema, self._documents, self._guard = schema, documents, guard
+    def __init__(self, schema: strawberry.Schema, library: Library) -> None:
+        self._schema, self._library = schema, library
         self._renditions: OrderedDict[Hashable, str] = OrderedDict()
 
     async def run(self, asked: Asked, context: Context) -> AsyncGenerator[str, None]:
@@ -112,7 +110,7 @@ class Streams:
     def _valid(self, asked: Asked, context: Context) -> DocumentNode:
         """The document, parsed, guarded and validated, now or before."""
         context.execution = Pending(self._schema, asked.operation_name, asked.variables)
-        document = self._documents.get(asked.query)
+        document = self._library.known(asked.query)
         if document is None:
             document = self._learn(asked.query, context)
         context.execution.graphql_document = document
@@ -121,15 +119,12 @@ class Streams:
 
     def _learn(self, query: str, context: Context) -> DocumentNode:
         try:
-            document = parse(query, max_tokens=self._guard.limits.tokens)
+            document = parse(query, max_tokens=self._library.max_tokens)
         except GraphQLError as error:
             raise NotBegun(presented([error], context)) from error
         cast(Pending, context.execution).graphql_document = document
-        hidden = self._schema.config.disable_field_suggestions
-        problems = self._guard.problems(document) or validate(self._schema._schema, document, hide_suggestions=hidden)
-        if problems:
+        if problems := self._library.problems(query, document):
             raise NotBegun(presented(problems, context))
-        self._documents.keep(query, document)
         return document
 
     def _executor(self, document: DocumentNode, asked: Asked, context: Context) -> Executor:

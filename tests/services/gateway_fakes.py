@@ -16,6 +16,7 @@ from api.gateway.queries import NotificationFilter, Slice, Stretch
 from api.gateway.queries import Page as Found
 from api.gateway.sockets import Sockets
 from api.gateway.suppressions import Suppression
+from api.gateway.validation import Policy
 from api.key_rules import checked
 from api.rate_limits import RateLimiter
 from api.security import ALL_SCOPES, Principal, Scope, secret_of
@@ -268,7 +269,7 @@ class KeyRing:
 class Gateway:
     """The application under test and everything behind it."""
 
-    def __init__(self, rate: str = "", allowed_origins: tuple[str, ...] = ()) -> None:
+    def __init__(self, rate: str = "", allowed_origins: tuple[str, ...] = (), policy: Policy | None = None) -> None:
         self.keys, self.store, self.people, self.papers = Keys(), Store(), People(), Papers()
         self.feed = Follower(self.store.log, self.store.bell, poll=0.05)
         self.blocks, self.ring, self.sockets = Blocks(), KeyRing(), Sockets()
@@ -294,6 +295,7 @@ class Gateway:
                 feed=self.feed,
                 api_keys=self.keys,
                 checks={},
+                policy=policy or Policy(),
             )
         )
         transport = httpx.ASGITransport(app=self.app)
@@ -329,9 +331,9 @@ SEND = """mutation ($input: SendNotificationInput!) { send_notification(input: $
 
 
 @asynccontextmanager
-async def running_gateway(rate: str = "", allowed_origins: tuple[str, ...] = ()) -> Any:
+async def running_gateway(rate: str = "", allowed_origins: tuple[str, ...] = (), policy: Policy | None = None) -> Any:
     """A gateway whose feed follows; without a `rate`, anybody may call as often as they like."""
-    gateway = Gateway(rate, allowed_origins)
+    gateway = Gateway(rate, allowed_origins, policy)
     await gateway.feed.start()
     try:
         yield gateway

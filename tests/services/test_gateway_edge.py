@@ -104,7 +104,7 @@ def test_everything_in_the_schema_is_described() -> None:
             parts += [(f"{type_.name}.{name}", value) for name, value in type_.values.items()]
         if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
             parts += [(f"{type_.name}.{name}", value) for name, value in type_.fields.items()]
-        if isinstance(type_, GraphQLObjectType):
+        if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):
             for name, value in type_.fields.items():
                 parts += [(f"{type_.name}.{name}.{each}", given) for each, given in value.args.items()]
         bare += [name for name, part in parts if not part.description]

@@ -315,3 +315,18 @@ async def test_ping_is_answered(url: str) -> None:
         await socket.greet()
         await socket.say(type="ping")
         assert await socket.hear() == {"type": "pong"}
+
+
+@pytest.mark.parametrize("kind", ["x" * 19_000, "é\u2028😀" * 2_000, "\ud800"])
+async def test_a_long_or_strange_type_closes_the_socket_with_a_reason_that_fits(url: str, kind: str) -> None:
+    async with opened(url) as socket:
+        await socket.say(type=kind)
+        assert await socket.closed() == 4400
+
+
+async def test_a_long_id_that_is_taken_closes_the_socket_with_a_reason_that_fits(url: str) -> None:
+    async with opened(url) as socket:
+        await socket.greet()
+        for _ in range(2):
+            await socket.subscribe(FEED, "x" * 10_000)
+        assert await socket.closed() == 4409

@@ -16,7 +16,7 @@ type Item { id: ID! name: String child: Item children: [Item!]! }
 
 def refused(query: str, **limits: int) -> list[str]:
     """What the guard says to a document."""
-    errors = Guard(SCHEMA, Limits(**limits)).problems(parse(query))
+    errors = Guard(SCHEMA, Limits(**{"page_cost": 0, **limits})).problems(parse(query))
     assert all(error.extensions == {"code": LIMIT_EXCEEDED} for error in errors)
     return [error.message for error in errors]
 
@@ -72,6 +72,12 @@ def test_a_page_costs_as_many_items_as_it_may_have(limit: str, cost: int) -> Non
     query = f"query ($n: Int) {{ items{limit} {{ data {{ id }} }} }}"
     assert refused(query, cost=cost) == []
     assert refused(query, cost=cost - 1) != []
+
+
+def test_a_page_costs_its_reading_too() -> None:
+    query = "{ a: items(limit: 3) { data { id } } b: items(limit: 3) { data { id } } }"
+    assert refused(query, page_cost=50, cost=2 * (50 + 7)) == []
+    assert refused(query, page_cost=50, cost=2 * (50 + 7) - 1) != []
 
 
 def test_a_list_without_pages_costs_its_usual_length() -> None:

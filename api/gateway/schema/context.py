@@ -62,6 +62,11 @@ class Context:
         await self.services.limiter.check(self.principal)
 
     @property
+    def hides_suggestions(self) -> bool:
+        """Whether errors must not say which name may have been meant."""
+        return self.execution is not None and bool(getattr(self.execution.schema, "hide_suggestions", False))
+
+    @property
     def loaders(self) -> Loaders:
         """The loaders of this operation."""
         if self._loaders is None:

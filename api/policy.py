@@ -1,0 +1,40 @@
+"""What the gateway's GraphQL is open to, by the settings; and where they say nothing, by where it runs.
+
+`heliograph up` is for one machine and whoever tries it there: it shows its schema and helps along. A gateway by itself
+serves clients that were written before: it shows no more than they need.
+"""
+
+from api import cli_dead_letters, cli_keys, demo
+from api.gateway.guard import Limits
+from api.gateway.manifest import read_manifest
+from api.gateway.validation import Policy
+from api.settings import Settings
+
+OWN = (
+    *(cli_keys.CREATE, cli_keys.LIST, cli_keys.REVOKE),
+    *(cli_dead_letters.LIST, cli_dead_letters.REPLAY, cli_dead_letters.REPLAY_WHERE),
+    *(demo.CREATE_USER, demo.REGISTER_DEVICE, demo.CREATE_TEMPLATE, demo.SEND, demo.WATCH),
+)
+"""What our own command line and demonstration send; operators need them in strict mode too."""
+
+
+def policy_of(settings: Settings, *, embedded: bool) -> Policy:
+    """What documents may do. Raises `ConfigurationError` for a manifest that cannot be read."""
+    path = settings.trusted_documents
+    return Policy(
+        introspection=_chosen(settings.introspection, embedded),
+        suggestions=_chosen(settings.field_suggestions, embedded),
+        limits=Limits(tokens=settings.graphql_tokens, depth=settings.graphql_depth, cost=settings.graphql_cost),
+        manifest=None if path is None else read_manifest(path),
+        trusted_only=settings.trusted_documents_only,
+        own=OWN if settings.trusted_documents_only else (),
+    )
+
+
+def shows_playground(settings: Settings, *, embedded: bool) -> bool:
+    """Whether browsers get GraphiQL. Not in strict mode: nothing that is typed there would run."""
+    return _chosen(settings.playground, embedded) and not settings.trusted_documents_only
+
+
+def _chosen(given: bool | None, otherwise: bool) -> bool:
+    return otherwise if given is None else given

@@ -1,0 +1,59 @@
+"""What strangers may see of the GraphQL API: all where it is tried out, no more than needed where it serves."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from api import cli_dead_letters, cli_keys, demo
+from api.policy import OWN, policy_of, shows_playground
+from api.settings import load_settings
+from domain.errors import ConfigurationError
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_left_out_it_is_open_in_one_process_only(embedded: bool) -> None:
+    settings = load_settings()
+    policy = policy_of(settings, embedded=embedded)
+    shown = (policy.introspection, policy.suggestions, shows_playground(settings, embedded=embedded))
+    assert shown == (embedded,) * 3
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("embedded", [True, False])
+def test_what_is_set_counts_everywhere(given: bool, embedded: bool) -> None:
+    settings = load_settings(introspection=given, field_suggestions=given, playground=given)
+    policy = policy_of(settings, embedded=embedded)
+    shown = (policy.introspection, policy.suggestions, shows_playground(settings, embedded=embedded))
+    assert shown == (given,) * 3
+
+
+def test_the_limits_are_those_of_the_settings() -> None:
+    limits = policy_of(load_settings(graphql_tokens=500, graphql_depth=7, graphql_cost=900), embedded=False).limits
+    assert (limits.tokens, limits.depth, limits.cost) == (500, 7, 900)
+
+
+def test_strict_mode_has_no_playground(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"a": "{ __typename }"}))
+    settings = load_settings(trusted_documents=str(path), trusted_documents_only=True, playground=True)
+    assert not shows_playground(settings, embedded=True)
+    policy = policy_of(settings, embedded=True)
+    assert policy.trusted_only
+    assert policy.manifest is not None
+    assert policy.manifest.texts == {"a": "{ __typename }"}
+
+
+def test_strict_mode_still_takes_what_the_command_line_and_the_demonstration_send() -> None:
+    sent = {
+        text
+        for module in (cli_dead_letters, cli_keys, demo)
+        for text in vars(module).values()
+        if isinstance(text, str) and text.startswith(("query", "mutation", "subscription"))
+    }
+    assert set(OWN) == sent
+
+
+def test_strict_mode_without_a_manifest_would_refuse_everything() -> None:
+    with pytest.raises(ConfigurationError, match=r"HELIOGRAPH_TRUSTED_DOCUMENTS_ONLY: .*HELIOGRAPH_TRUSTED_DOCUMENTS"):
+        load_settings(trusted_documents_only=True)
