@@ -223,8 +223,8 @@ class Builder:
                 checks=self.checks,
                 metrics=self.metrics,
                 beside=beside or {},
-                playground=shows_playground(self.settings, embedded=self.embedded),
-                policy=policy_of(self.settings, embedded=self.embedded),
+                playground=shows_playground(self.settings),
+                policy=policy_of(self.settings),
             )
         )
 

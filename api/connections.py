@@ -1,5 +1,6 @@
 """uvicorn's connections, with what ten thousand sockets on one process need besides."""
 
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -39,11 +40,7 @@ class HttpConnection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """As uvicorn, which would wait until the client has read what is written."""
         super().shutdown()
-        self.loop.call_later(PARTING_SECONDS, self._part, self.transport.get_write_buffer_size())
-
-    def _part(self, waiting: int) -> None:
-        if self.flow.write_paused and self.transport.get_write_buffer_size() >= waiting:
-            self.transport.abort()
+        _part_soon(self.transport)
 
 
 class SocketConnection(WebSocketsSansIOProtocol):
@@ -59,3 +56,19 @@ class SocketConnection(WebSocketsSansIOProtocol):
         """Close, and do not wait until the client has read what is written: it would never be done."""
         super().keepalive_timeout()
         self.transport.abort()
+
+    def shutdown(self) -> None:
+        """Likewise."""
+        super().shutdown()
+        _part_soon(self.transport)
+
+
+def _part_soon(transport: asyncio.Transport) -> None:
+    """Drop a client that takes nothing of what waits for it."""
+    if waiting := transport.get_write_buffer_size():
+        asyncio.get_running_loop().call_later(PARTING_SECONDS, _part, transport, waiting)
+
+
+def _part(transport: asyncio.Transport, waiting: int) -> None:
+    if transport.get_write_buffer_size() >= waiting:
+        transport.abort()

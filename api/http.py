@@ -53,8 +53,6 @@ __all__ = [
 CORRELATION_HEADER = "X-Correlation-ID"
 OPEN_PATHS = ("/health", "/docs", "/openapi.json", "/metrics")
 """What needs no service token; paths below them neither."""
-STOPPING = "stopping"
-"""Where a request's `state` has a future that is done once the server stops: an answer without an end must end then."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

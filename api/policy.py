@@ -1,8 +1,4 @@
-"""What the gateway's GraphQL is open to, by the settings; and where they say nothing, by where it runs.
-
-`heliograph up` is for one machine and whoever tries it there: it shows its schema and helps along. A gateway by itself
-serves clients that were written before: it shows no more than they need.
-"""
+"""What the gateway's GraphQL is open to, by the settings."""
 
 from api import cli_dead_letters, cli_keys, demo
 from api.gateway.guard import Limits
@@ -18,12 +14,12 @@ OWN = (
 """What our own command line and demonstration send; operators need them in strict mode too."""
 
 
-def policy_of(settings: Settings, *, embedded: bool) -> Policy:
+def policy_of(settings: Settings) -> Policy:
     """What documents may do. Raises `ConfigurationError` for a manifest that cannot be read."""
     path = settings.trusted_documents
     return Policy(
-        introspection=_chosen(settings.introspection, embedded),
-        suggestions=_chosen(settings.field_suggestions, embedded),
+        introspection=settings.introspection,
+        suggestions=settings.field_suggestions,
         limits=Limits(tokens=settings.graphql_tokens, depth=settings.graphql_depth, cost=settings.graphql_cost),
         manifest=None if path is None else read_manifest(path),
         trusted_only=settings.trusted_documents_only,
@@ -31,10 +27,6 @@ def policy_of(settings: Settings, *, embedded: bool) -> Policy:
     )
 
 
-def shows_playground(settings: Settings, *, embedded: bool) -> bool:
+def shows_playground(settings: Settings) -> bool:
     """Whether browsers get GraphiQL. Not in strict mode: nothing that is typed there would run."""
-    return _chosen(settings.playground, embedded) and not settings.trusted_documents_only
-
-
-def _chosen(given: bool | None, otherwise: bool) -> bool:
-    return otherwise if given is None else given
+    return settings.playground and not settings.trusted_documents_only

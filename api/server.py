@@ -17,7 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.connections import HttpConnection, SocketConnection
-from api.http import STOPPING
+from api.stopping import STOPPING, Stopping
 from api.turnstile import Turnstile
 from domain.errors import ConfigurationError
 
@@ -91,12 +91,11 @@ class _Quiet(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
-        self._stopping: asyncio.Future[None] | None = None
+        self._stopping = Stopping()
 
     def begin_stopping(self) -> None:
         """Tell the answers that have no end, and stop. May be called twice."""
-        if self._stopping is not None and not self._stopping.done():
-            self._stopping.set_result(None)
+        self._stopping.begin()
         self.should_exit = True
 
     @contextlib.contextmanager
@@ -105,7 +104,7 @@ class _Quiet(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # Each request has a copy of this state.
-        self.lifespan.state[STOPPING] = self._stopping = asyncio.get_running_loop().create_future()
+        self.lifespan.state[STOPPING] = self._stopping
         await super().startup(sockets)
         self.ready.set()
 

@@ -73,15 +73,9 @@ class Settings(BaseSettings):
         description="Pages of other origins that may call `/graphql`, with commas: `https://shop.example`; `*` is any.",
     )
 
-    playground: bool | None = Field(
-        None, description="GraphiQL for browsers at `/graphql`; left out, in `heliograph up` only."
-    )
-    introspection: bool | None = Field(
-        None, description="Whether clients may ask for the schema; left out, in `heliograph up` only."
-    )
-    field_suggestions: bool | None = Field(
-        None, description='Whether errors say "Did you mean …?"; left out, in `heliograph up` only.'
-    )
+    playground: bool = Field(True, description="GraphiQL for browsers at `/graphql`.")
+    introspection: bool = Field(True, description="Whether clients with a key may ask for the schema.")
+    field_suggestions: bool = Field(True, description='Whether errors say "Did you mean …?".')
     graphql_tokens: int = Field(2_000, ge=100, le=20_000, description="Tokens that a GraphQL document may have.")
     graphql_depth: int = Field(12, ge=3, le=50, description="Fields within fields that it may have.")
     graphql_cost: int = Field(

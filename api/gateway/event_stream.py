@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from api.gateway.media_types import EVENTS_TYPE
 from api.gateway.sockets import Sockets
-from api.http import STOPPING
 from api.security import Principal
+from api.stopping import STOPPING, Stopping
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +74,10 @@ class EventStream(Response):
         beating = asyncio.create_task(self._beat(send), name="event stream: keep alive")
         listening = asyncio.create_task(_left(receive), name="event stream: client")
         tasks = (delivering, beating, listening)
-        stopping = scope.get("state", {}).get(STOPPING)
-        ends = (*tasks, self._shut_out, *([stopping] if stopping is not None else []))
+        stopping: Stopping = scope.get("state", {}).get(STOPPING) or Stopping()
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            with stopping.told() as stopped:
+                await asyncio.wait((*tasks, self._shut_out, stopped), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""What strangers may see of the GraphQL API: all where it is tried out, no more than needed where it serves."""
+"""What the settings make of the GraphQL API."""
 
 import json
 from pathlib import Path
@@ -11,25 +11,23 @@ from api.settings import load_settings
 from domain.errors import ConfigurationError
 
 
-@pytest.mark.parametrize("embedded", [True, False])
-def test_left_out_it_is_open_in_one_process_only(embedded: bool) -> None:
-    settings = load_settings()
-    policy = policy_of(settings, embedded=embedded)
-    shown = (policy.introspection, policy.suggestions, shows_playground(settings, embedded=embedded))
-    assert shown == (embedded,) * 3
+def test_left_out_all_is_shown() -> None:
+    assert shown_by() == (True, True, True)
 
 
-@pytest.mark.parametrize("given", [True, False])
-@pytest.mark.parametrize("embedded", [True, False])
-def test_what_is_set_counts_everywhere(given: bool, embedded: bool) -> None:
-    settings = load_settings(introspection=given, field_suggestions=given, playground=given)
-    policy = policy_of(settings, embedded=embedded)
-    shown = (policy.introspection, policy.suggestions, shows_playground(settings, embedded=embedded))
-    assert shown == (given,) * 3
+@pytest.mark.parametrize("hidden", ["introspection", "field_suggestions", "playground"])
+def test_each_can_be_turned_off_alone(hidden: str) -> None:
+    assert sum(shown_by(**{hidden: False})) == 2
+
+
+def shown_by(**changes: bool) -> tuple[bool, bool, bool]:
+    settings = load_settings(**changes)
+    policy = policy_of(settings)
+    return policy.introspection, policy.suggestions, shows_playground(settings)
 
 
 def test_the_limits_are_those_of_the_settings() -> None:
-    limits = policy_of(load_settings(graphql_tokens=500, graphql_depth=7, graphql_cost=900), embedded=False).limits
+    limits = policy_of(load_settings(graphql_tokens=500, graphql_depth=7, graphql_cost=900)).limits
     assert (limits.tokens, limits.depth, limits.cost) == (500, 7, 900)
 
 
@@ -37,8 +35,8 @@ def test_strict_mode_has_no_playground(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({"a": "{ __typename }"}))
     settings = load_settings(trusted_documents=str(path), trusted_documents_only=True, playground=True)
-    assert not shows_playground(settings, embedded=True)
-    policy = policy_of(settings, embedded=True)
+    assert not shows_playground(settings)
+    policy = policy_of(settings)
     assert policy.trusted_only
     assert policy.manifest is not None
     assert policy.manifest.texts == {"a": "{ __typename }"}
