@@ -52,7 +52,7 @@ async def test_documents_are_refused_with_a_code_before_they_run(gateway: Gatewa
     assert gateway.store.reads == []
 
 
-@pytest.mark.parametrize("name", ACCEPTED)
+@pytest.mark.parametrize("name", sorted(ACCEPTED))
 async def test_documents_that_are_only_long_are_answered_or_refused_for_what_they_are(
     gateway: Gateway, name: str
 ) -> None:
