@@ -26,6 +26,7 @@ from api.gateway.previews import Previews
 from api.gateway.queries import Queries
 from api.gateway.repository import SqlRequests
 from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
+from api.gateway.subscribers import Subscribers
 from api.gateway.suppressions import SqlSuppressions
 from api.health import OPTIONAL, health_routes
 from api.identity import Identity
@@ -217,6 +218,7 @@ class Builder:
                 keys=identity.keys,
                 limiter=identity.limiter,
                 sockets=identity.sockets,
+                subscribers=Subscribers(self.settings.subscriptions_per_key, self.settings.subscriptions_per_user),
                 allowed_origins=self.settings.allowed_origins,
                 feed=feed,
                 api_keys=identity.credentials,

@@ -68,6 +68,8 @@ class Settings(BaseSettings):
         "60000/minute",
         description="Operations of one key or end user: `1000/second`, `60000/minute`, `…/hour`, or `off`.",
     )
+    subscriptions_per_key: int = Field(20_000, ge=1, description="Open subscriptions of one API key at one gateway.")
+    subscriptions_per_user: int = Field(100, ge=1, description="Open subscriptions of one end user at one gateway.")
     allowed_origins: Names = Field(
         (),
         description="Pages of other origins that may call `/graphql`, with commas: `https://shop.example`; `*` is any.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import msgspec
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -14,6 +15,7 @@ from api.gateway.playground.page import Playground
 from api.gateway.rest import PATHS, rest_app
 from api.gateway.schema.services import Services
 from api.gateway.sockets import Sockets
+from api.gateway.subscribers import Subscribers
 from api.gateway.validation import Policy
 from api.health import Check, health_routes
 from api.http import Correlation, LastResort, install_error_handlers
@@ -38,6 +40,7 @@ class GatewayServices(Services, frozen=True, kw_only=True):
     policy: Policy = Policy()
     beside: Mapping[str, FastAPI] = {}
     sockets: Sockets
+    subscribers: Subscribers = msgspec.field(default_factory=Subscribers)
     allowed_origins: tuple[str, ...] = ()
 
 
@@ -48,6 +51,7 @@ def gateway_app(services: GatewayServices) -> Starlette:
         services,
         services.api_keys,
         sockets=services.sockets,
+        subscribers=services.subscribers,
         playground=playground,
         policy=services.policy,
         allowed_origins=services.allowed_origins,

@@ -20,7 +20,8 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 from api.gateway.guard import LIMIT_EXCEEDED
 from api.gateway.schema.context import Context
 from api.gateway.sockets import Sockets
-from api.gateway.streams import Asked, NotBegun, Streams
+from api.gateway.streams import Streams
+from api.gateway.subscription import Asked, NotBegun
 from api.gateway.trusted import BadDocumentId, TrustedDocuments, document_id_of
 from domain.errors import Unauthenticated, Unavailable
 

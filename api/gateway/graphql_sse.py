@@ -12,7 +12,8 @@ import orjson
 from api.gateway import cursor
 from api.gateway.event_stream import COMPLETE, next_event
 from api.gateway.schema.context import Context
-from api.gateway.streams import Asked, NotBegun, Streams
+from api.gateway.streams import Streams
+from api.gateway.subscription import Asked, NotBegun
 
 
 async def frames(streams: Streams, asked: Asked, context: Context) -> AsyncGenerator[bytes, None]:

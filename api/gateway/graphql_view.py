@@ -43,7 +43,9 @@ from api.gateway.schema import build_schema
 from api.gateway.schema.context import Context
 from api.gateway.schema.services import Services
 from api.gateway.sockets import Sockets
-from api.gateway.streams import Asked, Streams
+from api.gateway.streams import Streams
+from api.gateway.subscribers import Subscribers
+from api.gateway.subscription import Asked
 from api.gateway.trusted import TrustedDocuments
 from api.gateway.validation import Inspector, Policy
 from api.security import Authenticator
@@ -71,9 +73,10 @@ class GraphQLView(GraphQL[Context, None]):
     """An ASGI application for a `Route` and a `WebSocketRoute` (a mount would break the sockets).
 
     `keys` says who calls; `sockets` are those that are open, for whoever learns that a credential has ended;
-    `playground` is the page for browsers, None for none. `policy` is what documents may do; a manifest with a document
-    that may not raises `ConfigurationError`. Pages of `allowed_origins` may open sockets, beside our own. Every answer
-    is JSON but that page and the streams of server-sent events.
+    `subscribers` counts the subscriptions of each caller. `playground` is the page for browsers, None for none.
+    `policy` is what documents may do; a manifest with a document that may not raises `ConfigurationError`. Pages of
+    `allowed_origins` may open sockets, beside our own. Every answer is JSON but that page and the streams of
+    server-sent events.
     """
 
     websocket_adapter_class = Adapter
@@ -85,6 +88,7 @@ class GraphQLView(GraphQL[Context, None]):
         *,
         sockets: Sockets | None = None,
         playground: Playground | None = None,
+        subscribers: Subscribers | None = None,
         policy: Policy | None = None,
         allowed_origins: Collection[str] = (),
     ) -> None:
@@ -103,7 +107,7 @@ class GraphQLView(GraphQL[Context, None]):
             allowed_origins=tuple(allowed_origins),
         )
         self._sockets = Sockets() if sockets is None else sockets
-        self._streams = Streams(schema, library)
+        self._streams = Streams(schema, library, subscribers or Subscribers())
         self.graphql_transport_ws_handler_class = partial(  # type: ignore[assignment]
             Handler, sockets=self._sockets, streams=self._streams, trusted=trusted
         )

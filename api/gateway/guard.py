@@ -39,7 +39,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one operation, all fragments spread. `cost` counts fields times the items of the lists they are in.
 
     `characters` and `tokens` are the whole document's. A list without pages counts as `list_items` items.
-    A page costs `page_cost` beside its items: it is read, and what there is altogether is counted.
+    A page costs `page_cost` beside its items: it is read, and what there is altogether is counted. Rendering a template
+    costs `render_cost`: it may take a second of a thread.
     """
 
     characters: int = 64 * 1024
@@ -54,6 +55,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     cost: int = 10_000
     page: int = 100
     page_cost: int = 500
+    render_cost: int = 3_000
     list_items: int = 10
 
 
@@ -155,11 +157,16 @@ class _Scale:
         inner.depth += 1
         inner.fields += 1
         inner.root_fields = 1
-        reading = self._limits.page_cost if node.name.value in self._pages else 0
-        inner.cost = min(_HUGE, 1 + reading + inner.cost * self._items(node))
+        inner.cost = min(_HUGE, 1 + self._work(node.name.value) + inner.cost * self._items(node))
         if node.alias is not None:
             inner.aliases += 1
         return inner
+
+    def _work(self, name: str) -> int:
+        """What a field costs, whatever is selected of it."""
+        if name in _RENDERING:
+            return self._limits.render_cost
+        return self._limits.page_cost if name in self._pages else 0
 
     def _items(self, node: FieldNode) -> int:
         """How many items the field may answer with."""
@@ -178,6 +185,8 @@ class _Scale:
         return default
 
 
+_RENDERING = frozenset({"preview_template"})
+"""The fields that render a template."""
 _SIZES = ("limit", "first", "last")
 """The arguments that say how long a page is."""
 _ITEMS = frozenset({"data", "edges", "nodes"})

@@ -9,8 +9,9 @@ import graphql
 import pytest
 from starlette.routing import WebSocketRoute
 
-from api.gateway import streams
+from api.gateway import subscription
 from api.gateway.graphql_view import GraphQLView
+from api.gateway.subscribers import Subscribers
 from api.server import Server
 from domain.notification import Status
 from tests.services.gateway_fakes import KEY, READER, Gateway, running_gateway
@@ -46,7 +47,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen.append(executor.root_value.position)
         return real(executor)
 
-    monkeypatch.setattr(streams, "execute_subscription_event", counted)
+    monkeypatch.setattr(subscription, "execute_subscription_event", counted)
     return seen
 
 
@@ -118,7 +119,7 @@ async def test_a_shared_answer_is_no_way_around_rights(gateway: Gateway, url: st
 
 
 async def test_what_is_remembered_is_bounded(gateway: Gateway, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MAX_RENDITIONS", 3)
+    monkeypatch.setattr(subscription, "MAX_RENDITIONS", 3)
     (view,) = {route.endpoint for route in gateway.app.routes if isinstance(route, WebSocketRoute)}
     async with AsyncExitStack() as stack:
         (socket,) = await audience(stack, gateway, url, FEED)
@@ -146,3 +147,23 @@ async def test_a_socket_that_reads_nothing_does_not_hold_up_the_end(gateway: Gat
         async with asyncio.timeout(10):
             await server.stop()
         socket.connection.transport.abort()
+
+
+async def test_one_subscription_too_many_never_begins_and_harms_no_other(gateway: Gateway, url: str) -> None:
+    (view,) = {route.endpoint for route in gateway.app.routes if isinstance(route, WebSocketRoute)}
+    assert isinstance(view, GraphQLView)
+    view._streams._subscribers = Subscribers(per_key=2)
+    async with AsyncExitStack() as stack:
+        (first, second) = await audience(stack, gateway, url, FEED, FEED)
+        await first.subscribe(FEED, "third")
+        refused = await first.hear()
+        assert (refused["id"], refused["type"]) == ("third", "error")
+        assert refused["payload"][0]["extensions"]["code"] == "LIMIT_EXCEEDED"
+        other = await stack.enter_async_context(opened(url))
+        await other.greet(READER)
+        await other.subscribe(FEED)
+        await until(lambda: gateway.feed.live_subscriptions == 3)
+        await second.say(id="1", type="complete")
+        await until(lambda: gateway.feed.live_subscriptions == 2)
+        await first.subscribe(FEED, "third")
+        await until(lambda: gateway.feed.live_subscriptions == 3)

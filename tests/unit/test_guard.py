@@ -99,3 +99,10 @@ def test_known_documents_are_bounded_by_their_characters() -> None:
     assert [documents.get(text) is not None for text in texts] == [False, False, True]
     documents.keep("x" * 31, parse(texts[0]))
     assert len(documents) == 1
+
+
+def test_a_preview_costs_its_rendering() -> None:
+    preview = "p%d: preview_template(input: {}) { success }"
+    query = f"{{ {' '.join(preview % number for number in range(4))} }}"
+    (error,) = Guard(SCHEMA, Limits()).problems(parse(query))
+    assert "cost 12,008, limit 10,000" in error.message
