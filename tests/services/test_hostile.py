@@ -94,6 +94,7 @@ async def test_headers_are_refused_or_of_no_consequence(gateway: Gateway, name: 
     assert (answer.status_code, codes(answer.json())) in [
         (200, set()),
         (401, {"UNAUTHENTICATED"}),
+        (406, {"NOT_ACCEPTABLE"}),
         (415, {"UNSUPPORTED_MEDIA_TYPE"}),
     ]
 
