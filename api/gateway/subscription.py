@@ -19,6 +19,7 @@ from graphql import (
     execute_subscription_event,
 )
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext as Executor
+from strawberry.types import get_object_definition
 from strawberry.utils.await_maybe import await_maybe
 
 from api.gateway.failures import presented
@@ -29,6 +30,13 @@ from domain.errors import ErrorCode
 
 MAX_RENDITIONS = 4_096
 """Encoded events that are kept for the next subscriber; a few hundred bytes each."""
+
+
+PLAIN = frozenset(
+    {"__typename"}
+    | {field.name for field in get_object_definition(StatusEvent, strict=True).fields if field.base_resolver is None}
+)
+"""The fields of an event that are there with it. One with a resolver may look at who asks."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -81,7 +89,7 @@ class Subscription:
     ) -> None:
         self._schema, self._renditions = schema, renditions
         self._document, self._asked, self._context = document, asked, context
-        self._shape = shape_of(document, operation)
+        self._shape = shape_of(document, operation, PLAIN)
 
     async def payloads(self) -> AsyncGenerator[str, None]:
         """A payload an event; the last one says why it ended, where it did not end by itself. Close the generator.

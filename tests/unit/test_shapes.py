@@ -5,6 +5,7 @@ from graphql import DocumentNode, OperationDefinitionNode, parse, validate
 
 from api.gateway.schema import build_schema
 from api.gateway.shapes import shape_of
+from api.gateway.subscription import PLAIN as PLAIN_FIELDS
 
 PLAIN = "subscription { status_feed { cursor status } }"
 
@@ -13,7 +14,7 @@ def shape(text: str) -> object:
     """The shape of a document's first operation."""
     document: DocumentNode = parse(text)
     operation = next(node for node in document.definitions if isinstance(node, OperationDefinitionNode))
-    return shape_of(document, operation)
+    return shape_of(document, operation, PLAIN_FIELDS)
 
 
 SAME = [
@@ -61,3 +62,8 @@ def test_the_documents_above_are_valid() -> None:
     assert {text: validate(schema, parse(text)) for text in (*SAME, *OTHER, *OWN)} == {
         text: [] for text in (*SAME, *OTHER, *OWN)
     }
+
+
+def test_what_is_looked_up_for_whoever_asks_is_no_plain_field() -> None:
+    fields = build_schema()._schema.type_map["StatusEvent"].fields  # type: ignore[attr-defined]
+    assert set(fields) - PLAIN_FIELDS == {"notification"}
