@@ -5,8 +5,8 @@ what an event comes to is worked out and encoded once for all subscriptions that
 are.
 """
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, aclosing, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import cast
 
 import strawberry
@@ -16,7 +16,7 @@ from strawberry.types.graphql import OperationType
 from api.gateway.documents import Library
 from api.gateway.failures import DOCUMENT_INVALID, presented
 from api.gateway.schema.context import Context, Pending
-from api.gateway.subscribers import Subscribers
+from api.gateway.subscribers import Caller, Subscribers
 from api.gateway.subscription import Asked, NotBegun, Renditions, Subscription, encoded
 
 
@@ -40,10 +40,13 @@ class Streams:
             yield await self._executed(asked, context)
             return
         subscription = Subscription(self._schema, self._renditions, document, operation, asked, context)
-        with self._admitted(context):
+        caller = self._enter(context)
+        try:
             async with aclosing(subscription.payloads()) as payloads:
                 async for payload in payloads:
                     yield payload
+        finally:
+            self._subscribers.leave(caller)
 
     async def _executed(self, asked: Asked, context: Context) -> str:
         """A query or a mutation: one result."""
@@ -78,15 +81,11 @@ class Streams:
             raise NotBegun(presented(problems, context))
         return document
 
-    @contextmanager
-    def _admitted(self, context: Context) -> Iterator[None]:
-        """One more of the caller's subscriptions. Raises `NotBegun` when it is one too many."""
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(self._subscribers.one_more(context.principal))
-            except GraphQLError as error:
-                raise NotBegun([error]) from error
-            yield
+    def _enter(self, context: Context) -> Caller:
+        try:
+            return self._subscribers.enter(context.principal)
+        except GraphQLError as error:
+            raise NotBegun([error]) from error
 
 
 def _no_such_operation(asked: Asked) -> GraphQLError:
