@@ -15,7 +15,7 @@ GRAPHIQL := api/gateway/static/.installed
 ARGS ?=
 MINUTES ?= 10
 # Test files side by side: half of their time is waiting for what they broke to come back.
-WORKERS ?= 2
+WORKERS ?= 3
 
 # Read only when the virtual environment is made. Recipes that need Python get an error that says what to do.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -29,7 +29,7 @@ help: ## show this help
 run: $(RUNTIME) $(GRAPHIQL) ## start everything in one process on port 8000 (PORT=…), with a demonstration
 	@exec $(BIN)/heliograph up --demo $(ARGS)
 
-test: $(DEV) $(GRAPHIQL) ## run all tests against real PostgreSQL, Redis and RabbitMQ (WORKERS=2, ARGS='-k name')
+test: $(DEV) $(GRAPHIQL) ## run all tests against real PostgreSQL, Redis and RabbitMQ (WORKERS=3, ARGS='-k name')
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV) ## lint, format, types, import contracts, generated files fresh

@@ -78,11 +78,11 @@ def spare_the_collector() -> None:
     """What was made by now (modules, schema, templates) stays: the garbage collector need not look at it again.
 
     An operation makes thousands of short-lived objects, so the youngest generation is given more room too; the middle
-    one is not, because looking at it is one pause (of some 40 ms at this size).
+    one is not, because looking at it is one pause (of some 80 ms at this size).
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 5, 20)
+    gc.set_threshold(YOUNG_OBJECTS, 10, 20)
 
 
 def _settings() -> Settings:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from tests.servers.postgres import Postgres, postgres_from
 from tests.servers.process import ServerProcess
@@ -18,6 +19,10 @@ from tests.servers.rabbitmq import RabbitMQ, rabbitmq_from
 from tests.servers.redis import Redis, redis_from
 
 Server = TypeVar("Server")
+
+# How long an example takes says how busy the machine is, and nothing of what is promised.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 @contextmanager

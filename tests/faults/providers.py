@@ -33,8 +33,8 @@ from workers.relay import Relay
 from workers.resilience import Breaker, ProviderChain
 
 NEVER_OPENS = 1_000_000
-SOON = WorkerSettings(deadline=0.4)
-"""For providers that say nothing."""
+SOON = WorkerSettings(deadline=1.0)
+"""For providers that say nothing. With all others a call is never cut off, however busy the machine is."""
 CONTENT = Content(subject="Hello", text="World", title="Hello", body="World")
 _OUR_ID = re.compile(rb"^Message-ID:\s*<(ntf_[^@]+)@", re.IGNORECASE | re.MULTILINE)
 
@@ -158,8 +158,9 @@ class Deliveries(World):
         broker: Broker | None = None,
         wrap: Callable[[Any], Any] = lambda port: port,
         policy: RetryPolicy | None = None,
-        settings: WorkerSettings = SOON,
+        settings: WorkerSettings | None = None,
     ) -> None:
+        settings = settings or WorkerSettings()
         super().__init__(databases, settings)
         self.url = url
         self.broker = wrap(broker or self.broker)

@@ -9,7 +9,7 @@ import pytest
 
 from domain.notification import Channel, Status
 from domain.retry import RetryPolicy
-from tests.faults.providers import CUT_OFF, NAMELESS, NO_ANSWER, TAKEN, Fcm, Reply, check_path, path_to
+from tests.faults.providers import CUT_OFF, NAMELESS, NO_ANSWER, SOON, TAKEN, Fcm, Reply, check_path, path_to
 
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 ACCEPTED = ("ACCEPTED", None)
@@ -60,7 +60,7 @@ async def test_what_was_surely_not_taken_is_tried_again(
 )
 async def test_what_may_have_been_taken_is_sent_again_and_says_so(tmp_path: Path, answer: Reply, code: str) -> None:
     fcm = Fcm(answer, TAKEN)
-    async with path_to(tmp_path, fcm) as path:
+    async with path_to(tmp_path, fcm, settings=SOON) as path:
         (id,) = await path.accept_on(Channel.PUSH)
         view = (await path.ended([id]))[id]
         assert (view.status, view.possible_duplicate) == (Status.SENT, True)

@@ -11,7 +11,7 @@ from domain import retry
 from domain.notification import Channel, Status
 from domain.retry import RetryPolicy
 from tests.contracts.smtp_servers import DOT, DROP, HANG
-from tests.faults.providers import Fcm, Inbox, check_path, path_to
+from tests.faults.providers import SOON, Fcm, Inbox, check_path, path_to
 from workers.email.smtp_limits import is_rate_limit
 
 BUSY, UNKNOWN_USER = b"451 4.3.0 try again later", b"550 5.1.1 no such mailbox"
@@ -38,7 +38,7 @@ async def test_before_the_final_dot_nothing_is_in_doubt(
     tmp_path: Path, script: Mapping[str, bytes | list[bytes]], attempts: Attempts
 ) -> None:
     inbox = Inbox(script)
-    async with path_to(tmp_path, inbox) as path:
+    async with path_to(tmp_path, inbox, settings=SOON) as path:
         (id,) = await path.accept_on(Channel.EMAIL)
         view = (await path.ended([id]))[id]
         assert (view.status, view.possible_duplicate) == (Status.SENT, False)
@@ -60,7 +60,7 @@ async def test_after_the_final_dot_it_is_sent_again_with_the_same_id_and_says_so
     tmp_path: Path, answer: bytes, code: str
 ) -> None:
     inbox = Inbox({DOT: [answer, b"250 2.0.0 queued"]})
-    async with path_to(tmp_path, inbox) as path:
+    async with path_to(tmp_path, inbox, settings=SOON) as path:
         (id,) = await path.accept_on(Channel.EMAIL)
         view = (await path.ended([id]))[id]
         assert (view.status, view.possible_duplicate) == (Status.SENT, True)
@@ -196,7 +196,7 @@ class TestBreaker:
     async def test_an_outage_burns_no_attempts_and_the_other_channel_goes_on(self, tmp_path: Path) -> None:
         inbox, fcm = Inbox({"GREETING": b"554 out of order"}), Fcm()
         breaker = {"fail_max": 3, "reset_after": 0.1}
-        async with path_to(tmp_path, inbox, fcm, policy=PATIENT, breaker=breaker) as path:
+        async with path_to(tmp_path, inbox, fcm, policy=PATIENT, breaker=breaker, settings=SOON) as path:
             mails = await path.accept_on(Channel.EMAIL, 3)
             await path.until_failed(3)
             inbox.answer_from_now_on("GREETING", HANG)

@@ -14,4 +14,4 @@ def effort(examples: int) -> settings:
     Nothing here is timed, and what is slow to be made up is still worth trying.
     """
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-    return settings(max_examples=examples * TIMES, deadline=None, suppress_health_check=checks)
+    return settings(max_examples=examples * TIMES, suppress_health_check=checks)

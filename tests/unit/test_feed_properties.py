@@ -198,4 +198,4 @@ class FeedMachine(RuleBasedStateMachine):
 
 
 TestFeed = FeedMachine.TestCase
-TestFeed.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestFeed.settings = settings(max_examples=100, stateful_step_count=30)

@@ -67,7 +67,7 @@ def settle(start: Progress, changes: Sequence[StatusChanged]) -> Progress:
 
 class TestAnyHistory:
     @given(first=firsts, steps=steps)
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @example(Status.ACCEPTED, script("take claim take cancel accepted next next"))
     def test_one_story_with_one_ending(self, first: Status, steps: list[Step]) -> None:
         world = World(first)
@@ -82,7 +82,7 @@ class TestAnyHistory:
             assert life == facts or len(life) == 1
 
     @given(first=firsts, steps=steps, one=randoms, other=randoms)
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @example(Status.ACCEPTED, script("take claim transient next next take claim transient"), Random(0), Random(1))
     @example(Status.ACCEPTED, script("take claim take claim accepted permanent"), Random(1), Random(6))
     def test_the_order_of_what_is_outstanding_does_not_matter(
@@ -110,7 +110,7 @@ class TestAnyHistory:
         assert given_up.possible_duplicate or Status.SENT not in facts
 
     @given(first=firsts, steps=steps)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_recording_the_same_again_changes_nothing(self, first: Status, steps: list[Step]) -> None:
         world = World(first)
         world.play([*steps, *[Step("next")] * len(steps)])
@@ -119,7 +119,7 @@ class TestAnyHistory:
         assert msgspec.structs.replace(again, possible_duplicate=before.possible_duplicate) == before
 
     @given(first=firsts, steps=steps)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_it_always_ends_when_it_is_taken_claimed_and_heard(self, first: Status, steps: list[Step]) -> None:
         world = World(first)
         world.play([*steps, *script("purge")])
