@@ -9,8 +9,8 @@ import pytest
 
 from domain.notification import Outcome
 from tests.contracts.push_servers import DEADLINE, OK, canned, push, raw_server, self_signed, until
+from workers.http_pool import HttpPool, NoAnswerError, NotSentError
 from workers.push.fcm import FcmProvider
-from workers.push.transport import HttpPool, NoAnswerError, NotSentError
 
 CHUNKED = b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{"name":\r\n8\r\n"p/m/1"}\r\n0\r\n\r\n'
 
