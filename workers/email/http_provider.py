@@ -17,7 +17,7 @@ import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -28,7 +28,7 @@ from workers.email.discretion import MAX_DETAIL, discreet
 from workers.email.headers import refuse_breaks, wire_address
 from workers.email.mime import extra_field
 from workers.http_answer import asked_to_wait, json_object
-from workers.http_pool import HttpPool, NoAnswerError, NotSentError, Reply
+from workers.http_pool import CONNECT_SECONDS, HttpPool, NoAnswerError, NotSentError, Reply
 
 CONNECTIONS = 100
 """Calls in flight per provider and process."""
@@ -60,12 +60,14 @@ class HttpEmailProvider(ABC):
 
     `url` is the provider's base URL, `authorization` the header of that name, made from `secret`, which is never shown.
     No socket is opened before the first mail. At most `connections` calls are in flight, the others wait within their
-    deadline. `tls` replaces the default context; `clock` gives seconds since the epoch. Raises `ConfigurationError`.
+    deadline; a connection that does not come about within `connect_within` seconds leaves the rest of the deadline to
+    the next provider. `tls` replaces the default context; `clock` gives seconds since the epoch. Raises
+    `ConfigurationError`.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    accepted_status: ClassVar[int]
+    name: str
+    title: str
+    accepted_status: int
 
     def __init__(
         self,
@@ -75,12 +77,13 @@ class HttpEmailProvider(ABC):
         *,
         connections: int = CONNECTIONS,
         tls: ssl.SSLContext | None = None,
+        connect_within: float = CONNECT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not (secret and secret.isascii() and secret.isprintable()):
             raise ConfigurationError(f"{self.title}'s API key is empty or holds characters that no key has.")
         try:
-            self._http = HttpPool(url, connections=connections, tls=tls)
+            self._http = HttpPool(url, connections=connections, tls=tls, connect_within=connect_within)
         except ValueError:
             raise ConfigurationError(f"{self.title}'s URL must be http or https.") from None
         self._headers = {"authorization": authorization, "accept": "application/json", "user-agent": "Heliograph"}
