@@ -14,6 +14,7 @@ import pytest
 from domain.notification import Outcome
 from domain.outgoing import Answer
 from domain.ports import EmailProvider
+from tests.contracts.documented_provider import DocumentedApi
 from tests.contracts.http_api import Fate, HttpApi
 from tests.contracts.mailgun_server import MailgunApi
 from tests.contracts.push_servers import until
@@ -23,7 +24,7 @@ from tests.contracts.smtp_world import SmtpWorld
 
 SHORT = 0.3  # for servers that never answer
 World = HttpApi | SmtpWorld
-WORLDS: list[Callable[[], World]] = [SmtpWorld, SendGridApi, MailgunApi]
+WORLDS: list[Callable[[], World]] = [SmtpWorld, SendGridApi, MailgunApi, DocumentedApi]
 TAKEN, REFUSED, LATER, UNKNOWN = Outcome.ACCEPTED, Outcome.PERMANENT, Outcome.TRANSIENT, Outcome.UNKNOWN
 
 

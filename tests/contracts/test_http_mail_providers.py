@@ -50,6 +50,7 @@ async def answered(api: type[HttpApi], status: int, content: Any = None, **heade
         (404, Outcome.TRANSIENT, "http_404"),
         (408, Outcome.TRANSIENT, "http_408"),
         (413, Outcome.PERMANENT, "too_large"),
+        (422, Outcome.PERMANENT, "http_422"),
         (429, Outcome.TRANSIENT, "rate_limited"),
         (500, Outcome.TRANSIENT, "http_500"),
         (502, Outcome.UNKNOWN, "http_502"),

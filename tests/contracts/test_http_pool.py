@@ -107,3 +107,11 @@ async def test_tls_is_verified(tmp_path: Path) -> None:
         trusting = HttpPool(url, tls=ssl.create_default_context(cafile=certificate))
         assert (await trusting.post("/", {}, b"{}", DEADLINE)).status == 200
         trusting.close()
+
+
+async def test_a_server_that_never_finishes_opening_leaves_time_for_something_else() -> None:
+    async with raw_server(canned(OK)) as server:
+        pool = HttpPool(server.url.replace("http:", "https:"), connect_within=0.05)
+        with pytest.raises(NotSentError, match="no connection within"):
+            await pool.post("/", {}, b"{}", DEADLINE)
+        pool.close()

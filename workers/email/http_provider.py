@@ -4,7 +4,7 @@ A provider of its own file says how a mail becomes its request, where its answer
 are spelled; docs/providers.md shows one in full. The classification is the same for all of them:
 
     the status that the provider promises for a mail it took, with an id    ACCEPTED
-    400, 413: this mail is refused, and would be again                      PERMANENT, but for what is said of us
+    400, 413, 422: this mail is refused, and would be again                 PERMANENT, but for what is said of us
     429                                                                     TRANSIENT, rate limited
     502, 504, no whole answer, any other 2xx: it may have been taken        UNKNOWN
     everything else, or nothing was written                                 TRANSIENT
@@ -34,7 +34,7 @@ CONNECTIONS = 100
 """Calls in flight per provider and process."""
 
 _CODES = {401: "unauthorized", 403: "forbidden", 413: "too_large", 429: "rate_limited"}
-_PERMANENT = frozenset({400, 413})
+_PERMANENT = frozenset({400, 413, 422})
 _UNKNOWN = frozenset({502, 504})
 """A proxy in front of the provider lost the answer; the request may have passed."""
 _MAX_ID = 255
@@ -128,7 +128,7 @@ class HttpEmailProvider(ABC):
             said = f"{self.title} answered {reply.status}, but not as it does for a mail that it took."
             return self._answer(Outcome.UNKNOWN, "unexpected_answer", said, mail)
         problem = self.problem(json_object(reply.body))
-        outcome, code = _outcome(reply.status), _CODES.get(reply.status, f"http_{reply.status}")
+        outcome, code = classified(reply.status)
         if outcome is Outcome.PERMANENT and problem.ours:
             outcome, code = Outcome.TRANSIENT, "sender_refused"
         answer = self._answer(outcome, code, f"{self.title} answered {reply.status}: {_said(problem)}", mail)
@@ -157,10 +157,20 @@ def checked(mail: OutgoingEmail) -> OutgoingEmail:
     return msgspec.structs.replace(mail, to=wire_address(mail.to), sender=wire_address(mail.sender))
 
 
-def _outcome(status: int) -> Outcome:
+def mailbox_text(name: str | None, address: str) -> str:
+    """`"Name" <address>`. A name is always quoted: a comma in a bare one would make two recipients of one."""
+    if not name:
+        return address
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}" <{address}>'
+
+
+def classified(status: int) -> tuple[Outcome, str]:
+    """The outcome and the code of an answer that is no success, for what its status alone says."""
+    code = _CODES.get(status, f"http_{status}")
     if status in _PERMANENT:
-        return Outcome.PERMANENT
-    return Outcome.UNKNOWN if status in _UNKNOWN else Outcome.TRANSIENT
+        return Outcome.PERMANENT, code
+    return Outcome.UNKNOWN if status in _UNKNOWN else Outcome.TRANSIENT, code
 
 
 def _said(problem: Problem) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from domain.errors import ConfigurationError
 from domain.outgoing import OutgoingEmail
-from workers.email.http_provider import HttpEmailProvider, Problem, Request, checked
+from workers.email.http_provider import HttpEmailProvider, Problem, Request, checked, mailbox_text
 from workers.http_answer import json_object
 from workers.http_pool import Reply
 
@@ -62,19 +62,11 @@ class MailgunProvider(HttpEmailProvider):
 
 def _fields(mail: OutgoingEmail) -> list[tuple[str, str]]:
     fields = [
-        ("from", _mailbox(mail.sender_name, mail.sender)),
-        ("to", _mailbox(mail.to_name, mail.to)),
+        ("from", mailbox_text(mail.sender_name, mail.sender)),
+        ("to", mailbox_text(mail.to_name, mail.to)),
         ("subject", mail.subject),
         ("h:Message-Id", mail.message_id),
         ("v:notification_id", mail.notification_id),
     ]
     fields += [(kind, value) for kind, value in (("text", mail.text), ("html", mail.html)) if value]
     return fields + [(f"h:{name}", value) for name, value in mail.headers]
-
-
-def _mailbox(name: str | None, address: str) -> str:
-    """Always quoted: a comma in a bare name would make two recipients of one."""
-    if not name:
-        return address
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}" <{address}>'
