@@ -3,6 +3,7 @@
 Each is read from the environment variable `HELIOGRAPH_<NAME>`. A bad value stops the start with one line that names it.
 """
 
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ Seconds = Annotated[tuple[float, ...], NoDecode]
 Rates = Annotated[dict[str, ProviderRate], NoDecode]
 EMAIL_PROVIDERS = frozenset({"smtp", "sendgrid", "mailgun"})
 PUSH_PROVIDERS = frozenset({"fcm"})
+_DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
 class Settings(BaseSettings):
@@ -156,6 +158,20 @@ class Settings(BaseSettings):
     @classmethod
     def _rates(cls, value: Any) -> Any:
         return parse_rates(value, EMAIL_PROVIDERS | PUSH_PROVIDERS) if isinstance(value, str) else value
+
+    @field_validator("sendgrid_api_key", "mailgun_api_key")
+    @classmethod
+    def _key(cls, value: str | None) -> str | None:
+        if value is not None and not (value.isascii() and value.isprintable()):
+            raise ValueError("holds characters that no key has")
+        return value
+
+    @field_validator("mailgun_domain")
+    @classmethod
+    def _domain(cls, value: str | None) -> str | None:
+        if value is not None and not _DOMAIN.fullmatch(value):
+            raise ValueError("must be a domain name in ASCII, such as mg.example.com")
+        return value
 
     @field_validator("email_providers")
     @classmethod
