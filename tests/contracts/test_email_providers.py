@@ -22,7 +22,7 @@ from tests.contracts.sendgrid_server import SendGridApi
 from tests.contracts.smtp_servers import DEADLINE, mail
 from tests.contracts.smtp_world import SmtpWorld
 
-SHORT = 0.3  # for servers that never answer
+SHORT = 0.6  # for servers that never answer
 World = HttpApi | SmtpWorld
 WORLDS: list[Callable[[], World]] = [SmtpWorld, SendGridApi, MailgunApi, DocumentedApi]
 TAKEN, REFUSED, LATER, UNKNOWN = Outcome.ACCEPTED, Outcome.PERMANENT, Outcome.TRANSIENT, Outcome.UNKNOWN

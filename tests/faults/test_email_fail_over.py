@@ -1,6 +1,5 @@
 """Email providers that stand in for each other, over real sockets and the whole way: who is called, at what cost."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,9 +12,8 @@ from domain.notification import Channel, Status
 from domain.ports import EmailProvider
 from tests.contracts.http_api import Fate
 from tests.contracts.mailgun_server import MailgunApi
-from tests.contracts.push_servers import until
 from tests.contracts.sendgrid_server import SendGridApi
-from tests.contracts.smtp_servers import DROP, provider_for
+from tests.contracts.smtp_servers import DROP, HANG, provider_for
 from tests.faults.providers import Deliveries, Inbox, check_path, mail_sender, path_by
 from workers.consumer import WorkerSettings
 from workers.pacing import Pace, Rate
@@ -37,23 +35,30 @@ class Clock:
 
 @asynccontextmanager
 async def path_over(
-    folder: Path, *servers: Server, paces: Mapping[str, Pace] | None = None, **breaker: Any
+    folder: Path,
+    *servers: Server,
+    patience: float = 10.0,
+    paces: Mapping[str, Pace] | None = None,
+    **breaker: Any,
 ) -> AsyncIterator[Deliveries]:
-    """A path at work whose email goes by the providers of these servers, in this order."""
+    """A path at work whose email goes by the providers of these servers, in this order.
+
+    The first one has `patience` seconds to open a connection.
+    """
     async with AsyncExitStack() as stack:
         providers: list[EmailProvider] = []
         for server in servers:
             _ = await stack.enter_async_context(server.running())
-            providers.append(_adapter(server))
+            providers.append(_adapter(server, 10.0 if providers else patience))
             stack.push_async_callback(providers[-1].close)
         sender = mail_sender(*providers, paces=paces, **breaker)
         yield await stack.enter_async_context(path_by(folder, {Channel.EMAIL: sender}, settings=PATIENT))
 
 
-def _adapter(server: Server) -> EmailProvider:
+def _adapter(server: Server, patience: float) -> EmailProvider:
     if isinstance(server, Inbox):
-        return provider_for(server.url(), pool_size=50, connect_timeout=0.2)
-    return server.provider(connect_within=0.2)
+        return provider_for(server.url(), pool_size=50, connect_timeout=patience)
+    return server.provider(connect_within=patience)
 
 
 async def check_taken(path: Deliveries, *servers: Server) -> None:
@@ -117,7 +122,7 @@ async def test_when_the_first_is_back_it_is_the_first_again(tmp_path: Path) -> N
 async def test_an_outage_is_made_good_within_the_attempt(tmp_path: Path, fate: Fate) -> None:
     first, second = SendGridApi(), Inbox()
     first.fate = fate
-    async with path_over(tmp_path, first, second) as path:
+    async with path_over(tmp_path, first, second, patience=0.2) as path:
         (id,) = await path.accept_on(Channel.EMAIL)
         view = (await path.ended([id]))[id]
         assert (view.status, view.possible_duplicate) == (Status.SENT, False)
@@ -126,10 +131,10 @@ async def test_an_outage_is_made_good_within_the_attempt(tmp_path: Path, fate: F
         await check_taken(path, first, second)
 
 
-@pytest.mark.parametrize("script", [{"GREETING": b"554 out of order"}, {"GREETING": DROP}, {"GREETING": b"hang"}])
+@pytest.mark.parametrize("script", [{"GREETING": b"554 out of order"}, {"GREETING": DROP}, {"GREETING": HANG}])
 async def test_so_is_that_of_a_mail_server(tmp_path: Path, script: dict[str, bytes]) -> None:
     first, second = Inbox(script), MailgunApi()
-    async with path_over(tmp_path, first, second) as path:
+    async with path_over(tmp_path, first, second, patience=0.2) as path:
         (id,) = await path.accept_on(Channel.EMAIL)
         await path.ended([id])
         assert await path.providers_of(id) == [(1, "smtp", "TRANSIENT"), (1, "mailgun", "ACCEPTED")]
@@ -183,15 +188,18 @@ async def test_with_no_second_it_waits_its_turn_and_uses_no_attempt_for_it(tmp_p
         await check_taken(path, only)
 
 
-async def test_many_that_are_under_way_when_it_hangs_are_each_in_doubt_once_and_all_arrive(tmp_path: Path) -> None:
+async def test_many_that_are_under_way_when_it_hangs_are_each_in_doubt_once_at_most_and_all_arrive(
+    tmp_path: Path,
+) -> None:
     first, second = SendGridApi(), Inbox()
     first.fate = Fate.NO_ANSWER
     async with path_over(tmp_path, first, second, fail_max=1, reset_after=3600.0) as path:
         ids = await path.accept_on(Channel.EMAIL, 20)
-        async with asyncio.timeout(10.0):
-            await until(lambda: first.called == 20)
         views = await path.ended(ids)
         assert {view.status for view in views.values()} == {Status.SENT}
-        assert first.called == 20
+        in_doubt = [(1, "sendgrid", "UNKNOWN"), (2, "smtp", "ACCEPTED")]
+        stories = [await path.providers_of(id) for id in ids]
+        assert all(story in (in_doubt, [(1, "smtp", "ACCEPTED")]) for story in stories)
+        assert stories.count(in_doubt) == first.called >= 1
         assert second.taken == dict.fromkeys(ids, 1)
         await check_taken(path, first, second)
