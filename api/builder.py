@@ -295,7 +295,7 @@ class Builder:
         credentials, project = self.settings.fcm_credentials, self.settings.fcm_project
         provider: PushProvider = FcmProvider(credentials, project, url=self.settings.fcm_url)
         self.system.add("fcm", stop=provider.close)
-        chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now, paces=paces(self.settings))
+        chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now)
         return PushSender(chain, templates)
 
     def breakers(self, names: list[str]) -> Mapping[str, Breaker]:

@@ -109,7 +109,8 @@ class Settings(BaseSettings):
         "https://api.mailgun.net", description="Where Mailgun is; `https://api.eu.mailgun.net` for the EU."
     )
     provider_rates: Rates = Field(
-        {}, description="What each worker process may send: `sendgrid:600/minute,smtp:20/second`; others have no limit."
+        {},
+        description="Mails a worker process may send: `sendgrid:600/minute,smtp:20/second`; others have no limit.",
     )
     email_from: str = Field("heliograph@sandbox.heliograph.test", description="The address that mail is from.")
     email_from_name: str | None = Field("Heliograph", description="The name that mail is from.")
@@ -157,7 +158,7 @@ class Settings(BaseSettings):
     @field_validator("provider_rates", mode="before")
     @classmethod
     def _rates(cls, value: Any) -> Any:
-        return parse_rates(value, EMAIL_PROVIDERS | PUSH_PROVIDERS) if isinstance(value, str) else value
+        return parse_rates(value, EMAIL_PROVIDERS) if isinstance(value, str) else value
 
     @field_validator("sendgrid_api_key", "mailgun_api_key")
     @classmethod

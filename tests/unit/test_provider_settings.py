@@ -55,6 +55,7 @@ def test_each_needs_its_own_settings(monkeypatch: pytest.MonkeyPatch, missing: s
         ("PROVIDER_RATES", "smtp:0/second"),
         ("PROVIDER_RATES", "smtp:10/day"),
         ("PROVIDER_RATES", "pigeon:10/second"),
+        ("PROVIDER_RATES", "fcm:10/second"),
         ("PROVIDER_RATES", "smtp:1/second,smtp:2/second"),
     ],
 )
@@ -67,14 +68,14 @@ def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value:
 
 
 def test_rates_are_read_and_only_those_have_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    given(monkeypatch, PROVIDER_RATES="sendgrid:600/minute, smtp:20/second,fcm:9/hour")
+    given(monkeypatch, PROVIDER_RATES="sendgrid:600/minute, smtp:20/second,mailgun:9/hour")
     settings = load_settings()
     assert settings.provider_rates == {
         "sendgrid": ProviderRate(600, 60.0),
         "smtp": ProviderRate(20, 1.0),
-        "fcm": ProviderRate(9, 3600.0),
+        "mailgun": ProviderRate(9, 3600.0),
     }
-    assert set(paces(settings)) == {"sendgrid", "smtp", "fcm"}
+    assert set(paces(settings)) == {"sendgrid", "smtp", "mailgun"}
     assert paces(load_settings(provider_rates="")) == {}
 
 
