@@ -1,6 +1,7 @@
 """What the roles are put together from, half of the composition root: the parts of one system, made from its settings.
 
-With `api.bootstrap`, which says what belongs to which role, the only module of `api` that knows `workers`.
+With `api.bootstrap`, which says what belongs to which role, and `api.providers`, which makes what the channels send by,
+the only module of `api` that knows `workers`.
 """
 
 import logging
@@ -32,6 +33,7 @@ from api.health import OPTIONAL, health_routes
 from api.identity import Identity
 from api.peers import Peers
 from api.policy import policy_of, shows_playground
+from api.providers import email_providers, mails_at_once, paces
 from api.settings import Settings
 from api.system import System
 from api.templates.app import templates_app
@@ -44,9 +46,8 @@ from domain.ahead import Ahead
 from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import ConfigurationError, Unavailable
-from domain.events import MAX_DELIVERIES
 from domain.notification import Channel
-from domain.ports import Bell, Broker, Cache, EmailProvider, LogRow, PushProvider, Sender
+from domain.ports import Bell, Broker, Cache, LogRow, PushProvider, Sender
 from domain.send import SendPorts
 from domain.template import Renderer
 from workers.bell import BroadcastBell
@@ -56,7 +57,6 @@ from workers.cache import MemoryCache, RedisCache
 from workers.consumer import Worker, WorkerSettings
 from workers.dispatcher import Dispatcher
 from workers.email.service import EmailSender, EmailSettings
-from workers.email.smtp import SmtpProvider
 from workers.push.fcm import FcmProvider
 from workers.push.service import PushSender
 from workers.relay import Relay
@@ -276,19 +276,15 @@ class Builder:
         self.system.add(f"{channel.routing_key} worker", start=started(worker.start), stop=stop)
 
     def _in_hand(self, channel: Channel) -> int:
-        """For email no more than have a connection, and one list: what waits for one waits at its call's expense, and
-        calls that begin late are cut off half-way."""
-        if channel is Channel.EMAIL:
-            return min(self.settings.worker_concurrency, self.settings.smtp_pool + MAX_DELIVERIES)
-        return self.settings.worker_concurrency
+        return mails_at_once(self.settings) if channel is Channel.EMAIL else self.settings.worker_concurrency
 
     def email_sender(self, templates: TemplatesClient) -> Sender:
         """Email's way out."""
-        if self.settings.smtp_url is None:
-            raise ConfigurationError("HELIOGRAPH_SMTP_URL: the Email Service needs to know its mail server.")
-        provider: EmailProvider = SmtpProvider(self.settings.smtp_url, pool_size=self.settings.smtp_pool)
-        self.system.add("smtp", stop=provider.close)
-        chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now)
+        providers = email_providers(self.settings)
+        for provider in providers:
+            self.system.add(provider.name, stop=provider.close)
+        breakers = self.breakers([provider.name for provider in providers])
+        chain = ProviderChain(providers, breakers, clock=_now, paces=paces(self.settings))
         settings = EmailSettings(sender=self.settings.email_from, sender_name=self.settings.email_from_name)
         return EmailSender(chain, templates, settings)
 

@@ -3,12 +3,14 @@
 Each is read from the environment variable `HELIOGRAPH_<NAME>`. A bad value stops the start with one line that names it.
 """
 
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from api.provider_rates import ProviderRate, parse_rates
 from domain.deliver import LEASE_MARGIN
 from domain.errors import ConfigurationError
 from domain.retry import DEFAULT_SCHEDULE, AfterUnknown, RetryPolicy
@@ -20,6 +22,10 @@ SPARE_LEASE = LEASE_MARGIN + 0.5
 """Seconds of a lease beside the call's deadline: with no time between claim and call, every claim is handed back."""
 Names = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[tuple[float, ...], NoDecode]
+Rates = Annotated[dict[str, ProviderRate], NoDecode]
+EMAIL_PROVIDERS = frozenset({"smtp", "sendgrid", "mailgun"})
+PUSH_PROVIDERS = frozenset({"fcm"})
+_DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
 class Settings(BaseSettings):
@@ -88,9 +94,24 @@ class Settings(BaseSettings):
     )
     trusted_documents_only: bool = Field(False, description="Strict mode: nothing but the documents of the manifest.")
 
-    email_providers: Names = Field(("smtp",), description="In order of preference, with commas: `smtp`.")
+    email_providers: Names = Field(
+        ("smtp",), description="In order of preference, with commas: `smtp`, `sendgrid`, `mailgun`."
+    )
     smtp_url: str | None = Field(None, description="`smtp://user:password@host:587`; `up` has a mailbox of its own.")
     smtp_pool: int = Field(20, ge=1, le=1000, description="Connections to the SMTP server per worker.")
+    sendgrid_api_key: str | None = Field(None, repr=False, description="A key that may send mail.")
+    sendgrid_url: str = Field(
+        "https://api.sendgrid.com", description="Where SendGrid is; `https://api.eu.sendgrid.com` for the EU."
+    )
+    mailgun_api_key: str | None = Field(None, repr=False, description="The account's key, or the domain's own.")
+    mailgun_domain: str | None = Field(None, description="The domain at Mailgun that mail is sent from.")
+    mailgun_url: str = Field(
+        "https://api.mailgun.net", description="Where Mailgun is; `https://api.eu.mailgun.net` for the EU."
+    )
+    provider_rates: Rates = Field(
+        {},
+        description="Mails a worker process may send: `sendgrid:600/minute,smtp:20/second`; others have no limit.",
+    )
     email_from: str = Field("heliograph@sandbox.heliograph.test", description="The address that mail is from.")
     email_from_name: str | None = Field("Heliograph", description="The name that mail is from.")
     push_providers: Names = Field(("fcm",), description="In order of preference, with commas: `fcm`.")
@@ -134,15 +155,34 @@ class Settings(BaseSettings):
     def _waits(cls, value: Any) -> Any:
         return tuple(float(part) for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("provider_rates", mode="before")
+    @classmethod
+    def _rates(cls, value: Any) -> Any:
+        return parse_rates(value, EMAIL_PROVIDERS) if isinstance(value, str) else value
+
+    @field_validator("sendgrid_api_key", "mailgun_api_key")
+    @classmethod
+    def _key(cls, value: str | None) -> str | None:
+        if value is not None and not (value.isascii() and value.isprintable()):
+            raise ValueError("holds characters that no key has")
+        return value
+
+    @field_validator("mailgun_domain")
+    @classmethod
+    def _domain(cls, value: str | None) -> str | None:
+        if value is not None and not _DOMAIN.fullmatch(value):
+            raise ValueError("must be a domain name in ASCII, such as mg.example.com")
+        return value
+
     @field_validator("email_providers")
     @classmethod
     def _email_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _known(value, {"smtp"})
+        return _known(value, EMAIL_PROVIDERS)
 
     @field_validator("push_providers")
     @classmethod
     def _push_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _known(value, {"fcm"})
+        return _known(value, PUSH_PROVIDERS)
 
     @field_validator("allowed_origins")
     @classmethod
@@ -176,7 +216,7 @@ class Settings(BaseSettings):
     def _registry(cls, value: str | None) -> str | None:
         return value if value is None else _scheme(value, ("redis://", "rediss://"))
 
-    @field_validator("advertise_url", "users_url", "templates_url", "jwks_url")
+    @field_validator("advertise_url", "users_url", "templates_url", "jwks_url", "sendgrid_url", "mailgun_url")
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         if value is not None:
@@ -211,10 +251,12 @@ def load_settings(**overrides: Any) -> Settings:
         raise ConfigurationError(f"{name}: {first['msg']}.") from error
 
 
-def _known(names: tuple[str, ...], known: set[str]) -> tuple[str, ...]:
+def _known(names: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise ValueError(f"takes {', '.join(sorted(known))}, not {', '.join(unknown) or 'nothing'}")
+    if len(set(names)) < len(names):
+        raise ValueError("names a provider twice")
     return names
 
 

@@ -42,7 +42,7 @@ class PushOptions(msgspec.Struct, frozen=True, kw_only=True):
 class OutgoingEmail(msgspec.Struct, frozen=True, kw_only=True):
     """One mail to one address. Addresses are validated; subject and names hold no CR, LF or NUL.
 
-    `skeleton` is equal for mails that share template version and locale: a builder may cache by it.
+    `notification_id` goes along where a provider can carry it, so that what it reports later names the notification.
     """
 
     to: str
@@ -53,6 +53,7 @@ class OutgoingEmail(msgspec.Struct, frozen=True, kw_only=True):
     html: str | None
     text: str | None
     message_id: str
+    notification_id: str
     headers: tuple[tuple[str, str], ...] = ()
     envelope_sender: str | None = None
 

@@ -19,6 +19,7 @@ from aiobreaker import CircuitBreaker, CircuitBreakerError, CircuitBreakerListen
 from domain.events import Attempt
 from domain.notification import Outcome
 from domain.outgoing import Answer
+from workers.pacing import Pace
 
 T = TypeVar("T")
 
@@ -182,7 +183,7 @@ class Chained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderChain(Generic[P]):
-    """A channel's providers in order of preference (at least one), each behind its breaker.
+    """A channel's providers in order of preference (at least one), each behind its breaker and at its pace, if any.
 
     `clock` gives the time that attempts are recorded with; `least` is the number of seconds that must be left for
     another provider to be worth trying.
@@ -194,12 +195,14 @@ class ProviderChain(Generic[P]):
         breakers: Mapping[str, Breaker],
         *,
         clock: Callable[[], datetime],
+        paces: Mapping[str, Pace] | None = None,
         least: float = 1.0,
         grace: float = 1.0,
     ) -> None:
         if not providers:
             raise ValueError("A chain needs a provider.")
         self.providers = tuple(providers)
+        self._paces = paces or {}
         self.breakers = {provider.name: breakers[provider.name] for provider in providers}
         self._clock = clock
         self._least = least
@@ -215,6 +218,7 @@ class ProviderChain(Generic[P]):
     ) -> Chained:
         """Call the first provider that is available; fail over while it is sure that nothing was sent.
 
+        A provider whose breaker is open, or whose pace has no room now, is passed over; nothing was tried when all are.
         Only an outage leads to the next provider: PERMANENT and a recipient's TRANSIENT would be the same there, and
         UNKNOWN may have been sent. Each provider is called once at most, so the attempts differ in `provider`. All of
         it ends within `deadline` seconds; a provider that overruns its share by the grace period counts as UNKNOWN.
@@ -232,15 +236,28 @@ class ProviderChain(Generic[P]):
             last = Chained(answer=answer, provider=provider.name, attempts=(*last.attempts, record))
             if answer.outcome is not Outcome.TRANSIENT or not self.breakers[provider.name].is_outage(answer):
                 break
-        return last if last.answer is not None else Chained(retry_in=self.retry_in())
+        return last if last.answer is not None else Chained(retry_in=self._retry_in())
 
-    def retry_in(self) -> float:
-        """Seconds until some provider is available; 0 if one is now."""
-        return min(breaker.retry_in() for breaker in self.breakers.values())
+    def _retry_in(self) -> float:
+        """When to come back: when some provider is available, and where it has a pace, when it is one's turn."""
+        name = min(self.breakers, key=self._wait)
+        wait, pace = self.breakers[name].retry_in(), self._paces.get(name)
+        return wait if pace is None else max(wait, pace.turn())
+
+    def _wait(self, name: str) -> float:
+        wait, pace = self.breakers[name].retry_in(), self._paces.get(name)
+        return wait if pace is None else max(wait, pace.wait())
+
+    def _may_call(self, name: str) -> bool:
+        """A call that the breaker stops must not count against the pace."""
+        pace = self._paces.get(name)
+        return self.breakers[name].allows() and (pace is None or pace.take())
 
     async def _attempt(
         self, provider: P, do: Callable[[P, float], Awaitable[Answer]], left: float, number: int, device_id: str | None
     ) -> tuple[Answer, Attempt] | None:
+        if not self._may_call(provider.name):
+            return None
         started_at, started = self._clock(), time.monotonic()
         try:
             answer = await self.breakers[provider.name].call(lambda: self._guarded(provider, do, left))

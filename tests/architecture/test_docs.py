@@ -222,6 +222,24 @@ def _importable(name: str) -> bool:
     return hasattr(importlib.import_module(module), attribute)
 
 
+class TestProviders:
+    def test_each_status_is_classified_as_the_page_says(self) -> None:
+        from workers.email.http_provider import classified
+
+        rows = table(DOCS / "providers.md", "status")
+        written = {int(row[0]): (row[1], row[2].strip("`")) for row in rows}
+        assert written == {status: tuple(map(str, classified(status))) for status in written}
+        assert len(written) == len(rows)
+
+    def test_every_provider_is_listed_with_what_it_needs(self) -> None:
+        from api.settings import EMAIL_PROVIDERS, PUSH_PROVIDERS
+
+        rows = table(DOCS / "providers.md", "provider")
+        assert {row[0].strip("`") for row in rows} == EMAIL_PROVIDERS | PUSH_PROVIDERS
+        named = {name for row in rows for name in re.findall(r"`HELIOGRAPH_(\w+)`", row[1] + row[2])}
+        assert named <= {name.upper() for name in Settings.model_fields}
+
+
 class TestGlossary:
     ROWS = table(DOCS / "glossary.md", "word")
 

@@ -206,6 +206,7 @@ def mail(to: str = "ada.lovelace@example.com", number: int = 1, **changes: Any) 
         "html": "<p>Hello</p>\n",
         "text": "Hello\n.\n..dots\n",
         "message_id": f"<ntf_{number}@heliograph.test>",
+        "notification_id": f"ntf_{number}",
     }
     return OutgoingEmail(**(fields | changes))
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from tests.services.worker_world import REDRIVE, World, order_of_one
 from workers.consumer import Worker, WorkerSettings
 from workers.dispatcher import Dispatcher
 from workers.email.service import EmailSender, EmailSettings
+from workers.pacing import Pace
 from workers.push.fcm import FcmProvider
 from workers.push.service import PushSender
 from workers.relay import Relay
@@ -126,21 +127,23 @@ class NoTemplates:
         raise AssertionError(key)
 
 
-def mail_sender(provider: EmailProvider, **breaker: Any) -> EmailSender:
-    """The Email Service's way out, over one provider; its breaker never opens unless told otherwise."""
-    return EmailSender(_chain(provider, breaker), NoTemplates(), EmailSettings(sender="no-reply@heliograph.test"))
+def mail_sender(*providers: EmailProvider, paces: Mapping[str, Pace] | None = None, **breaker: Any) -> EmailSender:
+    """The Email Service's way out, over these providers; their breakers never open unless told otherwise."""
+    settings = EmailSettings(sender="no-reply@heliograph.test")
+    return EmailSender(_chain(providers, breaker, paces), NoTemplates(), settings)
 
 
 def push_sender(provider: PushProvider, **breaker: Any) -> PushSender:
     """The Push Service's, likewise."""
-    return PushSender(_chain(provider, breaker), NoTemplates())
+    return PushSender(_chain([provider], breaker), NoTemplates())
 
 
-def _chain(provider: Any, breaker: Mapping[str, Any]) -> ProviderChain[Any]:
+def _chain(
+    providers: Sequence[Any], breaker: Mapping[str, Any], paces: Mapping[str, Pace] | None = None
+) -> ProviderChain[Any]:
     settings = {"fail_max": NEVER_OPENS, **breaker}
-    return ProviderChain(
-        [provider], {provider.name: Breaker(provider.name, **settings)}, clock=lambda: datetime.now(UTC)
-    )
+    breakers = {provider.name: Breaker(provider.name, **settings) for provider in providers}
+    return ProviderChain(providers, breakers, clock=lambda: datetime.now(UTC), paces=paces)
 
 
 class Deliveries(World):
@@ -207,6 +210,11 @@ class Deliveries(World):
         """Outcome and code of each attempt, the first one first."""
         return [(one.outcome.value, one.code) for one in (await self.queries.attempts([id])).get(id, [])]
 
+    async def providers_of(self, id: str) -> list[tuple[int, str, str]]:
+        """Number, provider and outcome of each call, the first one first."""
+        calls = (await self.queries.attempts([id])).get(id, [])
+        return [(one.number, one.provider, one.outcome.value) for one in calls]
+
     async def outcomes(self) -> Counter[str]:
         """How often each outcome is on record."""
         rows = await self.database.query("SELECT outcome, count(*) AS n FROM attempts GROUP BY outcome")
@@ -242,9 +250,15 @@ async def path_to(
                 fcm = FcmProvider(None, "p", url=server.url)
                 stack.push_async_callback(fcm.close)
                 senders[Channel.PUSH] = push_sender(fcm, **breaker or {})
-        url = f"sqlite://{folder}/gateway.db"
-        databases = await stack.enter_async_context(migrated(url))
-        yield await stack.enter_async_context(running(Deliveries(url, databases, senders, **given)))
+        yield await stack.enter_async_context(path_by(folder, senders, **given))
+
+
+@asynccontextmanager
+async def path_by(folder: Path, senders: Mapping[Channel, Sender], **given: Any) -> AsyncIterator[Deliveries]:
+    """A whole path by these senders, at work; its database is in `folder`."""
+    url = f"sqlite://{folder}/gateway.db"
+    async with migrated(url) as databases, running(Deliveries(url, databases, senders, **given)) as path:
+        yield path
 
 
 @asynccontextmanager

@@ -2,16 +2,22 @@
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from api.builder import Builder
+from api.settings import load_settings
+from api.system import System
+from api.templates.client import TemplatesClient
 from domain.errors import ConfigurationError, NotFound, UpstreamUnavailable
 from domain.notification import Channel, Outcome, Priority, Status
 from domain.outgoing import Answer, OutgoingEmail, Pinned
 from domain.ports import Claim, EmailProvider, Known
 from domain.recipient import Recipient
 from domain.template import Content, Template, TemplateLocale, TemplateVersion
+from tests.contracts.http_api import Fate
+from tests.contracts.sendgrid_server import KEY, SendGridApi
 from workers.email.service import EmailSender, EmailSettings
 from workers.email.smtp import SmtpProvider
 from workers.resilience import Breaker, ProviderChain
@@ -258,3 +264,28 @@ async def test_one_click_unsubscribe_where_there_is_a_link() -> None:
 def test_settings_that_no_mail_could_be_sent_with_are_named(settings: dict[str, Any], name: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         EmailSender(chain(accepting()), FakeTemplates(), EmailSettings(**settings))
+
+
+async def test_the_role_sends_by_the_providers_of_the_settings_in_their_order_and_lets_go_of_them(
+    mailbox: Mailbox,
+) -> None:
+    api = SendGridApi()
+    api.fate = Fate.BUSY
+    async with api.running():
+        settings = load_settings(
+            email_providers="sendgrid,smtp", sendgrid_api_key=KEY, sendgrid_url=api.url, smtp_url=mailbox.url
+        )
+        system = System()
+        sender = Builder(settings, system).email_sender(cast(TemplatesClient, FakeTemplates()))
+        first = await sender.send(claim(id="ntf_1"), DEADLINE)
+        api.fate = Fate.TAKEN
+        second = await sender.send(claim(id="ntf_2"), DEADLINE)
+        assert [attempt.provider for attempt in first.attempts] == ["sendgrid", "smtp"]
+        assert [attempt.provider for attempt in second.attempts] == ["sendgrid"]
+        assert [mail.notification_id for mail in api.taken] == ["ntf_2"]
+        assert [mail.message_id.partition("@")[0] for mail in mailbox.messages()] == ["<ntf_1"]
+        await system.stop()
+        late = await sender.send(claim(id="ntf_3"), DEADLINE)
+        assert late.attempts[0].code == "not_sent"
+        assert len(api.taken) == 1
+        await system.stop()  # SMTP has connected anew

@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from workers.push.transport import HttpPool
+from workers.http_pool import HttpPool
 from workers.sandbox.fcm import FcmEndpoint, FcmStore, fcm_app
 
 SEND = "/v1/projects/demo/messages:send"

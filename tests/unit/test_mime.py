@@ -30,6 +30,7 @@ MAIL = OutgoingEmail(
     html="<p>Hello</p>\n",
     text="Hello\n",
     message_id="<ntf_1@heliograph.test>",
+    notification_id="ntf_1",
 )
 
 unbroken = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"), max_size=300)

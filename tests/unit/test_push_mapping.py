@@ -8,9 +8,9 @@ import pytest
 from domain.notification import Outcome
 from domain.outgoing import Answer, OutgoingPush, PushAction, PushOptions
 from domain.recipient import Device
+from workers.http_pool import Reply
 from workers.push.fcm_answer import QUOTA_PAUSE, answer_of
 from workers.push.fcm_message import MAX_TTL, PayloadTooLargeError, encode
-from workers.push.transport import Reply
 
 NOW = 1_700_000_000.0
 TOKEN = "a-device-token-0001"

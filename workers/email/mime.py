@@ -33,7 +33,7 @@ def build(mail: OutgoingEmail, date: datetime) -> bytes:
         subject(mail.subject),
         f"Date: {_date(date.replace(microsecond=0))}",
         f"Message-ID: {_message_id(mail.message_id)}",
-        *(_extra(name, value) for name, value in mail.headers),
+        *(extra_field(name, value) for name, value in mail.headers),
         "MIME-Version: 1.0\r\n",
     ]
     return "\r\n".join(head).encode() + _body(mail)
@@ -120,7 +120,8 @@ def _base64(data: bytes) -> bytes:
     return _CRLF.join(lines) + _CRLF
 
 
-def _extra(name: str, value: str) -> str:
+def extra_field(name: str, value: str) -> str:
+    """A header that is not ours to set. Raises ValueError for one that is, and for what no field can hold."""
     if name.lower() in _OURS or name.lower().startswith("content-"):
         raise ValueError(f"The header {name} is set by us.")
     return field(name, value)

@@ -85,6 +85,7 @@ def compose(claim: Claim, rendered: Rendered, settings: EmailSettings) -> Outgoi
         html=rendered.html,
         text=rendered.text,
         message_id=f"<{claim.id}@{wire_address(settings.sender).rpartition('@')[2]}>",
+        notification_id=claim.id,
         headers=_headers(claim, settings),
         envelope_sender=None if bounces is None else return_path(bounces, claim.id),
     )

@@ -13,6 +13,7 @@ import msgspec
 
 from domain.notification import Outcome
 from domain.outgoing import Answer, OutgoingEmail
+from workers.email.discretion import MAX_DETAIL, discreet
 from workers.email.headers import wire_address
 from workers.email.mime import build, for_data, needs_smtputf8
 from workers.email.smtp_connection import Connection, DisconnectedError, MalformedReplyError, Reply, SmtpError
@@ -21,8 +22,6 @@ from workers.email.smtp_limits import is_rate_limit
 _SERVICE_CLOSING = 421
 _OUR_TROUBLE = frozenset({503, 530, 534, 535, 538})  # commands out of order; a login or encryption that is missing
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
-_ADDRESS = re.compile(r"\S*(?:@|%40)\S*")
-_MAX_DETAIL = 300
 
 
 class Stage(StrEnum):
@@ -135,7 +134,7 @@ class Delivery:
         reply = await connection.reply()
         self._undecided = False
         if reply.code == _SERVICE_CLOSING:  # says nothing about the mail; the connection ends whatever was asked
-            sentence = f"The mail server is closing the connection (421): {_text(reply, self._mail.to)}"
+            sentence = f"The mail server is closing the connection (421): {_text(reply, self._mail)}"
             raise DisconnectedError(str(reply.code), sentence, rate_limited=is_rate_limit(reply.code, reply.text))
         self.answered = True
         return reply
@@ -144,13 +143,13 @@ class Delivery:
         outcome = _outcome(stage, reply.code, international=self._envelope.international)
         if outcome is Outcome.ACCEPTED:
             return Answer(outcome=outcome, code=_code(reply), provider_message_id=self._mail.message_id)
-        detail = f"The mail server refused {stage} ({reply.code}): {_text(reply, self._mail.to)}"
+        detail = f"The mail server refused {stage} ({reply.code}): {_text(reply, self._mail)}"
         # A sender that is refused is about us and our server, not about this mail.
         ours = stage is Stage.SENDER and outcome is Outcome.TRANSIENT
         return Answer(
             outcome=outcome,
             code="sender_refused" if ours else _code(reply),
-            detail=detail[:_MAX_DETAIL],
+            detail=detail[:MAX_DETAIL],
             rate_limited=is_rate_limit(reply.code, reply.text),
         )
 
@@ -174,18 +173,9 @@ def _code(reply: Reply) -> str:
     return enhanced[1] if enhanced is not None and enhanced[1][0] == plain[0] else plain
 
 
-def _text(reply: Reply, recipient: str) -> str:
-    """What was said, on one line, without the codes and without the recipient's address."""
+def _text(reply: Reply, mail: OutgoingEmail) -> str:
+    """What was said, on one line, without the codes and without the recipient's address and name."""
     said = " ".join(
         line[match.end() :] if (match := _ENHANCED.match(line)) else line for line in reply.text.split("\n")
     )
-    return _without_address(said, recipient) or "no reason was given"
-
-
-def _without_address(text: str, recipient: str) -> str:
-    text = _ADDRESS.sub("(address)", "".join(char if char.isprintable() else " " for char in text))
-    local = recipient.rpartition("@")[0]
-    for name in (local, local.partition("+")[0]):
-        if len(name) > 2:
-            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(address)", text, flags=re.IGNORECASE)
-    return " ".join(text.split())
+    return discreet(said, mail) or "no reason was given"

@@ -19,10 +19,10 @@ from google.oauth2.credentials import Credentials
 from domain.errors import ConfigurationError
 from domain.notification import Outcome
 from domain.outgoing import Answer, OutgoingPush
+from workers.http_pool import HttpPool, NoAnswerError, NotSentError, Reply
 from workers.push.access_token import AccessToken, NoAccessTokenError
 from workers.push.fcm_answer import answer_of, shown
 from workers.push.fcm_message import PayloadTooLargeError, encode
-from workers.push.transport import HttpPool, NoAnswerError, NotSentError, Reply
 
 FCM_URL = "https://fcm.googleapis.com"
 _LOCAL = "local"

@@ -1,13 +1,11 @@
 """From FCM's words to ours: what an answer of the HTTP v1 API means for the notification."""
 
-import json
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from domain.notification import Outcome
 from domain.outgoing import Answer
-from workers.push.transport import Reply
+from workers.http_answer import asked_to_wait, json_object
+from workers.http_pool import Reply
 
 QUOTA_PAUSE = 60.0
 """What FCM asks for, in seconds, after a 429 that has no Retry-After."""
@@ -26,7 +24,7 @@ def answer_of(reply: Reply, now: float, *, secret: str) -> Answer:
     What is neither accepted nor refused for this device is TRANSIENT: a project that is set up wrongly (401, 403, 404)
     is for the operator to mend, and must not cost a recipient the notification.
     """
-    content = _json_object(reply.body)
+    content = json_object(reply.body)
     if reply.status == 200:
         return _taken(content)
     code, message = _problem(reply.status, content)
@@ -72,19 +70,6 @@ def _outcome(status: int, code: str) -> Outcome:
 
 
 def _retry_after(reply: Reply, now: float) -> float | None:
-    """Retry-After (RFC 9110, section 10.2.3), in seconds from now: a number of seconds, or a date."""
-    asked = reply.headers.get("retry-after", "").strip()
-    if asked.isascii() and asked.isdigit():
-        return float(asked)
-    try:
-        return max(0.0, parsedate_to_datetime(asked).replace(tzinfo=UTC).timestamp() - now)
-    except ValueError:
-        return QUOTA_PAUSE if reply.status == 429 else None
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+    """What FCM asks for, in seconds from now."""
+    asked = asked_to_wait(reply.headers, now)
+    return QUOTA_PAUSE if asked is None and reply.status == 429 else asked

@@ -9,8 +9,8 @@ import pytest
 
 from domain.notification import Outcome
 from tests.contracts.push_servers import DEADLINE, OK, canned, push, raw_server, self_signed, until
+from workers.http_pool import HttpPool, NoAnswerError, NotSentError
 from workers.push.fcm import FcmProvider
-from workers.push.transport import HttpPool, NoAnswerError, NotSentError
 
 CHUNKED = b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{"name":\r\n8\r\n"p/m/1"}\r\n0\r\n\r\n'
 
@@ -107,3 +107,11 @@ async def test_tls_is_verified(tmp_path: Path) -> None:
         trusting = HttpPool(url, tls=ssl.create_default_context(cafile=certificate))
         assert (await trusting.post("/", {}, b"{}", DEADLINE)).status == 200
         trusting.close()
+
+
+async def test_a_server_that_never_finishes_opening_leaves_time_for_something_else() -> None:
+    async with raw_server(canned(OK)) as server:
+        pool = HttpPool(server.url.replace("http:", "https:"), connect_within=0.05)
+        with pytest.raises(NotSentError, match="no connection within"):
+            await pool.post("/", {}, b"{}", DEADLINE)
+        pool.close()

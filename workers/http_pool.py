@@ -1,8 +1,8 @@
 """A lean HTTP/1.1 client (RFC 9112) for one origin: POST a body, get the answer, and know what a failure means.
 
-A push is a small POST to always the same host; a general HTTP client spends ten times the CPU of the push itself on
-it (docs/decisions/0003-fcm-transport.md). There are no retries, redirects, proxies or cookies here. A failure says
-whether the request can have been acted upon: that is the difference between TRANSIENT and UNKNOWN.
+A push or a mail is a small POST to always the same host; a general HTTP client spends ten times the CPU of the push
+itself on it (docs/decisions/0003-fcm-transport.md). There are no retries, redirects, proxies or cookies here. A failure
+says whether the request can have been acted upon: that is the difference between TRANSIENT and UNKNOWN.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ import msgspec
 MAX_REPLY = 64 * 1024
 IDLE_SECONDS = 60.0
 """An unused connection is not trusted for longer: a firewall may have forgotten it without a word."""
+CONNECT_SECONDS = 5.0
+"""A handshake takes two or three round trips; what takes longer is not coming."""
 
 
 class NotSentError(Exception):
@@ -39,11 +41,19 @@ class Reply(msgspec.Struct, frozen=True):
 class HttpPool:
     """Up to `connections` kept-alive connections to the origin of `url`, opened when they are needed.
 
-    `tls` replaces the default context, which trusts what the system trusts (or `SSL_CERT_FILE`). Raises `ValueError`
-    for a URL that is not http or https.
+    `tls` replaces the default context, which trusts what the system trusts (or `SSL_CERT_FILE`). A connection that is
+    not there after `connect_within` seconds is given up, so that a host that swallows packets leaves time for another
+    provider. Raises `ValueError` for a URL that is not http or https.
     """
 
-    def __init__(self, url: str, *, connections: int = 100, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 100,
+        tls: ssl.SSLContext | None = None,
+        connect_within: float = CONNECT_SECONDS,
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is not an http or https URL")
@@ -51,6 +61,7 @@ class HttpPool:
         self._host, self._port = parts.hostname, parts.port or (443 if self._tls else 80)
         self._authority = parts.netloc.rpartition("@")[2]
         self._prefix = parts.path.rstrip("/")
+        self._connect_within = connect_within
         self._slots = asyncio.Semaphore(connections)
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
@@ -99,13 +110,21 @@ class HttpPool:
 
     async def _connect(self) -> "_Connection":
         if not self._closed:
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: _Connection(self._open), self._host, self._port, ssl=self._tls
-            )
+            connection = await self._opened()
             if not self._closed:
                 return connection
             connection.abort()
         raise NotSentError("the client is closed")
+
+    async def _opened(self) -> "_Connection":
+        try:
+            async with asyncio.timeout(self._connect_within):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: _Connection(self._open), self._host, self._port, ssl=self._tls
+                )
+        except TimeoutError as error:
+            raise NotSentError(f"no connection within {self._connect_within:g} s") from error
+        return connection
 
     def _give_back(self, connection: "_Connection") -> None:
         if connection.usable and not self._closed:

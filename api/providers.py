@@ -1,0 +1,64 @@
+"""What the channels send by, made from the settings: the third part of the composition root, beside `api.builder`."""
+
+from collections.abc import Callable, Mapping
+
+from api.settings import PREFIX, Settings
+from domain.errors import ConfigurationError
+from domain.events import MAX_DELIVERIES
+from domain.ports import EmailProvider
+from workers.email.http_provider import CONNECTIONS
+from workers.email.mailgun import MailgunProvider
+from workers.email.sendgrid import SendGridProvider
+from workers.email.smtp import SmtpProvider
+from workers.pacing import Pace, Rate
+
+
+def email_providers(settings: Settings) -> list[EmailProvider]:
+    """Those that the settings name, in their order. Opens no socket.
+
+    Raises `ConfigurationError`, with one line that names the variable, for the first one that cannot work.
+    """
+    return [_MAKERS[name](settings) for name in settings.email_providers]
+
+
+def mails_at_once(settings: Settings) -> int:
+    """Mails that one worker may have in hand: no more than have a connection to every provider, and one list.
+
+    What waits for a connection waits at its call's expense, and calls that begin late are cut off half-way.
+    """
+    connections = settings.smtp_pool if "smtp" in settings.email_providers else CONNECTIONS
+    return min(settings.worker_concurrency, connections + MAX_DELIVERIES)
+
+
+def paces(settings: Settings) -> Mapping[str, Pace]:
+    """A pace for each provider that has a rate; each counts by itself."""
+    return {name: Pace(Rate(rate.calls, rate.seconds)) for name, rate in settings.provider_rates.items()}
+
+
+def _smtp(settings: Settings) -> EmailProvider:
+    url = _needed(settings.smtp_url, "smtp_url", "the Email Service needs to know its mail server")
+    return SmtpProvider(url, pool_size=settings.smtp_pool)
+
+
+def _sendgrid(settings: Settings) -> EmailProvider:
+    key = _needed(settings.sendgrid_api_key, "sendgrid_api_key", "SendGrid needs the key of an account")
+    return SendGridProvider(key, settings.sendgrid_url)
+
+
+def _mailgun(settings: Settings) -> EmailProvider:
+    key = _needed(settings.mailgun_api_key, "mailgun_api_key", "Mailgun needs the key of an account or a domain")
+    domain = _needed(settings.mailgun_domain, "mailgun_domain", "Mailgun needs the domain that mail is sent from")
+    return MailgunProvider(key, domain, settings.mailgun_url)
+
+
+_MAKERS: Mapping[str, Callable[[Settings], EmailProvider]] = {
+    "smtp": _smtp,
+    "sendgrid": _sendgrid,
+    "mailgun": _mailgun,
+}
+
+
+def _needed(value: str | None, name: str, why: str) -> str:
+    if not value:
+        raise ConfigurationError(f"{PREFIX}{name.upper()}: {why}.")
+    return value
