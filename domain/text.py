@@ -3,6 +3,7 @@
 import re
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_ADDRESS = re.compile(r"[^\s<>()\"',;:@]+@[^\s<>()\"',;:@]+")
 
 
 def storable(text: str) -> bool:
@@ -13,3 +14,10 @@ def storable(text: str) -> bool:
 def cleaned(text: str | None) -> str | None:
     """What a stranger (a mail server, say) told us, made storable; None stays None."""
     return None if text is None else _UNSTORABLE.sub("\ufffd", text)
+
+
+def anonymous(text: str | None, limit: int = 300) -> str | None:
+    """`cleaned`, on one line, without addresses and cut to `limit` characters: fit to be shown; nothing stays None."""
+    if text is None:
+        return None
+    return _ADDRESS.sub("(address)", " ".join((cleaned(text) or "").split()))[:limit] or None
