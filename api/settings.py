@@ -75,6 +75,27 @@ class Settings(BaseSettings):
         description="Pages of other origins that may call `/graphql`, with commas: `https://shop.example`; `*` is any.",
     )
 
+    public_url: str | None = Field(
+        None, description="Where recipients reach the gateway: `https://…`. With it, mails carry a link to unsubscribe."
+    )
+    transactional_categories: Names = Field(
+        (), description="Categories whose mails carry no such link, with commas: receipts, say. CRITICAL never does."
+    )
+    sendgrid_webhook_key: str | None = Field(
+        None, description="The verification key of SendGrid's signed event webhook; opens `/webhooks/sendgrid`."
+    )
+    mailgun_signing_key: str | None = Field(
+        None, description="Mailgun's webhook signing key; opens `/webhooks/mailgun`."
+    )
+    onesignal_webhook_secret: str | None = Field(
+        None,
+        min_length=16,
+        description="What OneSignal's event stream shows as `Authorization: Bearer …`; opens `/webhooks/onesignal`.",
+    )
+    webhook_skew_seconds: float = Field(
+        300.0, gt=0, description="How far a webhook's signed timestamp may be from this machine's clock."
+    )
+
     playground: bool = Field(True, description="GraphiQL for browsers at `/graphql`.")
     introspection: bool = Field(True, description="Whether clients with a key may ask for the schema.")
     field_suggestions: bool = Field(True, description='Whether errors say "Did you mean …?".')
@@ -124,7 +145,7 @@ class Settings(BaseSettings):
             raise ValueError("needs HELIOGRAPH_TRUSTED_DOCUMENTS, or nothing at all could be asked for")
         return value
 
-    @field_validator("email_providers", "push_providers", "allowed_origins", mode="before")
+    @field_validator("email_providers", "push_providers", "allowed_origins", "transactional_categories", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -176,7 +197,7 @@ class Settings(BaseSettings):
     def _registry(cls, value: str | None) -> str | None:
         return value if value is None else _scheme(value, ("redis://", "rediss://"))
 
-    @field_validator("advertise_url", "users_url", "templates_url", "jwks_url")
+    @field_validator("advertise_url", "users_url", "templates_url", "jwks_url", "public_url")
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         if value is not None:
