@@ -27,8 +27,8 @@ from domain.notification import Channel, Status
 from domain.ports import LogRow
 from domain.text import anonymous, cleaned
 
-AT_ONCE = 1_000
-"""Callbacks in one unit of work."""
+AT_ONCE = 200
+"""Callbacks in one unit of work: the position counter is locked to its end, and others wait for it."""
 FACTS = {CallbackKind.DELIVERED: Status.DELIVERED, CallbackKind.BOUNCED: Status.BOUNCED}
 _SET = {
     "notification_id": "text",

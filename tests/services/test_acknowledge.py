@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from domain.callbacks import DEVICE, Acknowledgement, Callback, CallbackKind
-from domain.ids import NOTIFICATION, new_id
 from domain.notification import Status
 from tests.services.gateway_fakes import Gateway, running_gateway
 from tests.services.service_fakes import NOON
@@ -57,7 +56,7 @@ async def test_a_bounce_cannot_be_acknowledged(gateway: Gateway) -> None:
     assert gateway.store.batches == []
 
 
-@pytest.mark.parametrize("id", [new_id(NOTIFICATION), "nothing", ""])
+@pytest.mark.parametrize("id", [f"ntf_{0:032x}", "nothing", ""])
 async def test_what_does_not_exist_is_not_found(gateway: Gateway, id: str) -> None:
     payload = await acknowledge(gateway, DEFAULT, id=id)
     assert (payload["success"], payload["error"], payload["data"]) == (False, {"code": "NOT_FOUND"}, None)
