@@ -107,7 +107,15 @@ ROLES: dict[str, Callable[[Builder], Awaitable[ASGIApp]]] = {
 
 
 SECRETS = {
-    "gateway": ("service_token", "secret", "api_key", "jwt_secret", "jwks_url"),
+    "gateway": (
+        "service_token",
+        "secret",
+        "api_key",
+        "jwt_secret",
+        "jwks_url",
+        "mailgun_signing_key",
+        "onesignal_webhook_secret",
+    ),
     "users": ("service_token",),
     "templates": ("service_token",),
     "email": ("service_token", "secret"),

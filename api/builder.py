@@ -14,14 +14,19 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from api.after_sending import links_of, webhooks_of
 from api.changes import Changes
 from api.database import Databases
+from api.gateway.acknowledging import Acknowledgements
 from api.gateway.actions import Actions, Replays
+from api.gateway.aftermath import Aftermath
 from api.gateway.app import GatewayServices, gateway_app
+from api.gateway.callbacks import SqlCallbacks
 from api.gateway.claims import SqlClaims
 from api.gateway.dead_letters import SqlDeadLetters
 from api.gateway.erasure import Eraser
 from api.gateway.feed import Follower
+from api.gateway.opt_outs import OptOuts
 from api.gateway.outbox import SqlOutbox
 from api.gateway.previews import Previews
 from api.gateway.queries import Queries
@@ -196,6 +201,7 @@ class Builder:
         feed = Follower(SqlStatusLog(database), bell)
         eraser = Eraser(database, status_store, suppressions, users, self.announce)
         self.open_changes().heed(eraser.heed)
+        callbacks = SqlCallbacks(database, status_store, suppressions, OptOuts(users, suppressions), self.announce)
         previews, renderer = Previews(templates), Renderer()
         ahead = Ahead(renderer)
         self.system.add("requests", stop=requests.drain)
@@ -208,6 +214,8 @@ class Builder:
                 send_ports=SendPorts(requests, users, templates, suppressions, renderer, ahead),
                 queries=queries,
                 cancel=Actions(status_store, queries, self.announce).cancel,
+                acknowledge=Acknowledgements(callbacks, queries).acknowledge,
+                aftermath=Aftermath(callbacks, callbacks, links_of(self.settings), webhooks_of(self.settings)),
                 users=users,
                 templates=templates,
                 previews=previews,
@@ -285,7 +293,11 @@ class Builder:
             self.system.add(provider.name, stop=provider.close)
         breakers = self.breakers([provider.name for provider in providers])
         chain = ProviderChain(providers, breakers, clock=_now, paces=paces(self.settings))
-        settings = EmailSettings(sender=self.settings.email_from, sender_name=self.settings.email_from_name)
+        settings = EmailSettings(
+            sender=self.settings.email_from,
+            sender_name=self.settings.email_from_name,
+            unsubscribe_url=links_of(self.settings).url_of,
+        )
         return EmailSender(chain, templates, settings)
 
     def push_sender(self, templates: TemplatesClient) -> Sender:

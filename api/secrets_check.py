@@ -9,7 +9,7 @@ from domain.errors import ConfigurationError
 
 NEEDED = ("service_token",)
 """Whoever uses these cannot do without."""
-CHECKED = (*NEEDED, "secret", "api_key", "jwt_secret")
+CHECKED = (*NEEDED, "secret", "api_key", "jwt_secret", "mailgun_signing_key", "onesignal_webhook_secret")
 MIN_TOKEN = 16
 MIN_KEY = 24
 MIN_DISTINCT = 5

@@ -62,7 +62,8 @@ class Settings(BaseSettings):
     secret: str | None = Field(
         None,
         min_length=32,
-        description="What suppressed addresses are hashed with; left out, it is the service token. Never change it.",
+        description="What suppressed addresses are hashed and links signed with; left out, it is the service token. "
+        "Never change it.",
     )
     jwt_secret: str | None = Field(
         None, min_length=32, description="The HS256 secret of the tokens that end users come with; `sub` is the user."
@@ -79,6 +80,27 @@ class Settings(BaseSettings):
     allowed_origins: Names = Field(
         (),
         description="Pages of other origins that may call `/graphql`, with commas: `https://shop.example`; `*` is any.",
+    )
+
+    public_url: str | None = Field(
+        None, description="Where recipients reach the gateway: `https://…`. With it, mails carry a link to unsubscribe."
+    )
+    transactional_categories: Names = Field(
+        (), description="Categories whose mails carry no such link, with commas: receipts, say. CRITICAL never does."
+    )
+    sendgrid_webhook_key: str | None = Field(
+        None, description="The verification key of SendGrid's signed event webhook; opens `/webhooks/sendgrid`."
+    )
+    mailgun_signing_key: str | None = Field(
+        None, description="Mailgun's webhook signing key; opens `/webhooks/mailgun`."
+    )
+    onesignal_webhook_secret: str | None = Field(
+        None,
+        min_length=16,
+        description="What OneSignal's event stream shows as `Authorization: Bearer …`; opens `/webhooks/onesignal`.",
+    )
+    webhook_skew_seconds: float = Field(
+        300.0, gt=0, description="How far a webhook's signed timestamp may be from this machine's clock."
     )
 
     playground: bool = Field(True, description="GraphiQL for browsers at `/graphql`.")
@@ -145,7 +167,7 @@ class Settings(BaseSettings):
             raise ValueError("needs HELIOGRAPH_TRUSTED_DOCUMENTS, or nothing at all could be asked for")
         return value
 
-    @field_validator("email_providers", "push_providers", "allowed_origins", mode="before")
+    @field_validator("email_providers", "push_providers", "allowed_origins", "transactional_categories", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -216,7 +238,9 @@ class Settings(BaseSettings):
     def _registry(cls, value: str | None) -> str | None:
         return value if value is None else _scheme(value, ("redis://", "rediss://"))
 
-    @field_validator("advertise_url", "users_url", "templates_url", "jwks_url", "sendgrid_url", "mailgun_url")
+    @field_validator(
+        "advertise_url", "users_url", "templates_url", "jwks_url", "public_url", "sendgrid_url", "mailgun_url"
+    )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         if value is not None:

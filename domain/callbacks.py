@@ -20,6 +20,18 @@ class CallbackKind(StrEnum):
     UNSUBSCRIBED = "UNSUBSCRIBED"
 
 
+class Acknowledgement(StrEnum):
+    """What whoever received it says of it; each is a `CallbackKind` too."""
+
+    DELIVERED = "DELIVERED"
+    OPENED = "OPENED"
+    CLICKED = "CLICKED"
+
+
+DEVICE = "device"
+"""The `provider` of what no provider said, but the recipient's own device or page."""
+
+
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """One thing said of one notification, found by our own id and not by the provider's.
 

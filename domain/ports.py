@@ -360,10 +360,10 @@ class Templates(Protocol):
 class Suppressions(Protocol):
     """Our blocks on contact points. They are the gateway database's, which the workers share."""
 
-    async def among(self, channel: Channel, contact_points: Collection[str]) -> Suppressed:
-        """Those of the contact points that are suppressed, and why. Calls that arrive together are one statement.
+    async def among(self, channel: Channel, contact_points: Collection[str], category: str | None = None) -> Suppressed:
+        """Those of the contact points that are suppressed, for everything or for this category, and why.
 
-        Raises `DatabaseUnavailable`.
+        Calls that arrive together are one statement. Raises `DatabaseUnavailable`.
         """
 
 

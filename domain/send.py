@@ -159,5 +159,5 @@ async def _suppressed(
     for channel in submission.channels or Channel:
         points = {point for one in recipients for point in one.value.contact_points(channel)}
         if points:
-            asked.append(suppressions.among(channel, points))
+            asked.append(suppressions.among(channel, points, submission.category))
     return {point: why for answer in await asyncio.gather(*asked) for point, why in answer.items()}

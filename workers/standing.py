@@ -17,7 +17,7 @@ class CurrentStandings:
             return Standing(recipient=None, suppressed={})
         suppressed: Suppressed = {}
         if points := known.value.contact_points(claim.channel):
-            suppressed = await self._suppressions.among(claim.channel, points)
+            suppressed = await self._suppressions.among(claim.channel, points, claim.category)
         return Standing(recipient=known.value, suppressed=suppressed, stale=known.stale)
 
     async def _known(self, claim: Claim) -> Known[Recipient] | None:

@@ -1,4 +1,5 @@
-"""The API Gateway's HTTP: GraphQL, the status of notifications and requests over REST, health and metrics."""
+"""The API Gateway's HTTP: GraphQL, the status of notifications and requests over REST, what providers and recipients
+say after sending, health and metrics."""
 
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 
+from api.gateway.aftermath import Aftermath
 from api.gateway.graphql_view import GraphQLView
 from api.gateway.origins import for_origins
 from api.gateway.playground.page import Playground
@@ -30,7 +32,7 @@ class GatewayServices(Services, frozen=True, kw_only=True):
 
     `policy` is what GraphQL documents may do. `beside` are the REST services behind the same port and API keys, by the
     prefixes of their paths there: /docs describes them too. `sockets` are told which keys are revoked. Pages of
-    `allowed_origins` may call GraphQL.
+    `allowed_origins` may call GraphQL. `aftermath` is for what is said after sending.
     """
 
     api_keys: Authenticator
@@ -40,6 +42,7 @@ class GatewayServices(Services, frozen=True, kw_only=True):
     policy: Policy = Policy()
     beside: Mapping[str, FastAPI] = {}
     sockets: Sockets
+    aftermath: Aftermath
     subscribers: Subscribers = msgspec.field(default_factory=Subscribers)
     allowed_origins: tuple[str, ...] = ()
 
@@ -61,6 +64,7 @@ def gateway_app(services: GatewayServices) -> Starlette:
         Route("/graphql", graphql, middleware=for_origins(services.allowed_origins)),
         WebSocketRoute("/graphql", graphql),
         *(Route(path, rest) for path in PATHS),
+        *services.aftermath.routes(services.queries),
         *([playground.files()] if playground else []),
         *health_routes(services.checks, optional=OPTIONAL_CHECKS, metrics=services.metrics),
     ]

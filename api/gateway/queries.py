@@ -9,8 +9,9 @@ from tortoise.queryset import QuerySet
 
 from api.database import Database, parse_time
 from api.gateway.outbox import LEASE_ENDED
-from api.gateway.rows import attempt_of, log_row_of, notification_of
-from api.gateway.tables import AttemptRow, LogEntry, Notification, Request
+from api.gateway.rows import attempt_of, callback_of, log_row_of, notification_of
+from api.gateway.tables import AttemptRow, CallbackRow, LogEntry, Notification, Request
+from domain.callbacks import Callback
 from domain.events import Attempt
 from domain.notification import Channel, Status
 from domain.ports import LogRow
@@ -118,6 +119,13 @@ class Queries:
         for row in rows:
             grouped.setdefault(row["notification_id"], []).append(row)
         return {id: [attempt_of(row) for row in _known(rows)] for id, rows in grouped.items()}
+
+    async def callbacks(self, ids: Iterable[str]) -> dict[str, list[Callback]]:
+        """What was said of each notification after it was sent, in the order in which we heard it."""
+        grouped: dict[str, list[Callback]] = {}
+        for row in await CallbackRow.filter(notification_id__in=list(ids)).order_by("id").values():
+            grouped.setdefault(row["notification_id"], []).append(callback_of(row))
+        return grouped
 
     async def timeline(self, ids: Iterable[str], after_sequence: int = 0) -> dict[str, list[LogRow]]:
         """The status log of each notification, in order of sequence."""

@@ -16,6 +16,7 @@ from api.http import LastResort, respond
 from api.openapi import Answers, documented, merged
 from api.security import Authenticator, Principal, Scope
 from api.swagger import docs_routes
+from domain.callbacks import Callback
 from domain.errors import NotFound
 from domain.events import Attempt
 from domain.ids import NOTIFICATION, is_id
@@ -72,6 +73,7 @@ class NotificationStatus(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: Instant
     recipient: RecipientSummary
     attempts: Sequence[Attempt]
+    callbacks: Annotated[Sequence[Callback], Meta(description="What was said of it after sending, each thing once.")]
     timeline: Annotated[Sequence[LogRow], Meta(description="Its rows of the status log, the oldest first.")]
 
 
@@ -135,8 +137,9 @@ def _add_notification(app: FastAPI, reads: Reads, reader: Reader, answers: Answe
         if view is None or not may_see(caller, view):
             raise NotFound("notification", id)
         attempts = (await reads.attempts([id])).get(id, ())
+        callbacks = (await reads.callbacks([id])).get(id, ())
         timeline = (await reads.timeline([id])).get(id, ())
-        return respond(_notification(view, attempts, timeline))
+        return respond(_notification(view, attempts, callbacks, timeline))
 
 
 def _add_request(app: FastAPI, reads: Reads, reader: Reader, answers: Answers) -> None:
@@ -157,7 +160,10 @@ def _add_request(app: FastAPI, reads: Reads, reader: Reader, answers: Answers) -
 
 
 def _notification(
-    view: NotificationView, attempts: Sequence[Attempt], timeline: Sequence[LogRow]
+    view: NotificationView,
+    attempts: Sequence[Attempt],
+    callbacks: Sequence[Callback],
+    timeline: Sequence[LogRow],
 ) -> NotificationStatus:
     to = view.recipient
     recipient = RecipientSummary(user_id=to.user_id, email=to.email, device_count=len(to.devices))
@@ -165,6 +171,7 @@ def _notification(
         **_shared(view, NotificationStatus, but=("recipient",)),
         recipient=recipient,
         attempts=attempts,
+        callbacks=callbacks,
         timeline=timeline,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from api.database import parse_time
+from domain.callbacks import Callback, CallbackKind
 from domain.events import Attempt, StatusChanged
 from domain.notification import Channel, Outcome, Priority, Progress, Status
 from domain.outgoing import Pinned, PushOptions
@@ -152,6 +153,19 @@ def attempt_of(row: Mapping[str, Any]) -> Attempt:
         code=row["code"],
         detail=row["detail"],
         retry_at=maybe_time(row["retry_at"]),
+    )
+
+
+def callback_of(row: Mapping[str, Any]) -> Callback:
+    """Read a row of the callbacks table."""
+    return Callback(
+        notification_id=row["notification_id"],
+        kind=CallbackKind(row["kind"]),
+        occurred_at=parse_time(row["occurred_at"]),
+        provider=row["provider"],
+        permanent=bool(row["permanent"]),
+        code=row["code"],
+        reason=row["reason"],
     )
 
 

@@ -34,6 +34,10 @@ class SqlStatusStore:
             recorded.ignored.extend(done.ignored)
         return recorded
 
+    async def record_within(self, tx: Tx, changes: Sequence[StatusChanged]) -> Recorded:
+        """`record`, in a unit of work under way: one that locks no rows of notifications after this."""
+        return await self._record(tx, changes)
+
     async def record_dead_letter(self, letter: DeadMessage) -> None:
         row = {
             "id": new_id(DEAD_LETTER),

@@ -167,12 +167,43 @@ class SuppressionRow(Model):
     channel = fields.CharField(max_length=8)
     contact_key = fields.CharField(max_length=64, unique=True)
     contact_point = fields.TextField()
+    category = fields.CharField(max_length=200, null=True)
     reason = fields.CharField(max_length=200)
     created_at = fields.DatetimeField()
 
     class Meta:
         app = "gateway"
         table = "suppressions"
+
+
+class CallbackRow(Model):
+    """What was said of a notification after it was sent: each thing once, the first time. No contact point in it."""
+
+    id = fields.BigIntField(primary_key=True, generated=True)
+    notification_id = fields.CharField(max_length=40)
+    kind = fields.CharField(max_length=12)
+    permanent = fields.BooleanField()
+    occurred_at = fields.DatetimeField()
+    provider = fields.CharField(max_length=40)
+    code = fields.TextField(null=True)
+    reason = fields.TextField(null=True)
+
+    class Meta:
+        app = "gateway"
+        table = "callbacks"
+        unique_together = (("notification_id", "kind", "permanent"),)
+
+
+class SoftBounceRow(Model):
+    """How many mails to one contact point came back in a row, the last one at `last_at`."""
+
+    contact_key = fields.CharField(max_length=64, primary_key=True)
+    count = fields.IntField()
+    last_at = fields.DatetimeField()
+
+    class Meta:
+        app = "gateway"
+        table = "soft_bounces"
 
 
 class ApiKeyRow(Model):

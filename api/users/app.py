@@ -24,7 +24,7 @@ from api.users.inputs import (
     RetireDevices,
     UpdateUser,
 )
-from api.users.preferences import ChangePreferences, SetPreferences, permissions
+from api.users.preferences import ChangePreferences, ChannelChoice, SetPreferences, permissions
 from api.users.repository import NewUser, UserRepository
 from domain.errors import ValidationFailed
 from domain.notification import Priority
@@ -140,6 +140,11 @@ def _add_preferences(app: FastAPI, repository: UserRepository, answers: Answers)
     async def change_preferences(user_id: Segment, body: ChangePreferences) -> Response:
         """Replace the list of channel preferences, or the quiet hours, or both; leave what is not given."""
         return respond(await repository.choose(user_id, body.applied_to), "Preferences changed.")
+
+    @app.put(f"{path}/choice", tags=[tag], responses=chosen)
+    async def choose_one(user_id: Segment, body: ChannelChoice) -> Response:
+        """Choose for one channel and category; every other choice stays, also one that is made at the same time."""
+        return respond(await repository.choose(user_id, body.applied_to), "Preference set.")
 
     @app.get("/v1/users/{user_id}/permissions", tags=[tag], responses=allowed)
     async def list_permissions(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
+import msgspec
 
 from api.client_cache import ClientCache, Memory, SharedCache
 from api.discovery import Directory
@@ -13,7 +14,7 @@ from api.rest import Breaker, RestClient, segment
 from domain.changes import Changed, Kind
 from domain.concurrency import Batcher
 from domain.ports import Cache, Known
-from domain.preferences import Preferences
+from domain.preferences import ChannelPreference, Preferences
 from domain.recipient import Recipient
 
 SERVICE = "users"
@@ -128,6 +129,15 @@ class UsersClient:
         path, about = f"{_path(user_id)}/preferences", ("user", user_id)
         try:
             return await self._rest.call("PATCH", path, Preferences, json=dict(changes), about=about)
+        finally:
+            self._memory.drop(user_id)
+
+    async def choose(self, user_id: str, choice: ChannelPreference) -> Preferences:
+        """Choose for one channel and category; every other choice stays. May be called twice."""
+        path, about = f"{_path(user_id)}/preferences/choice", ("user", user_id)
+        body = msgspec.to_builtins(choice)
+        try:
+            return await self._rest.call("PUT", path, Preferences, json=body, about=about, repeatable=True)
         finally:
             self._memory.drop(user_id)
 

@@ -37,6 +37,13 @@ class ChannelChoice(Input):
         """It, as the domain has it."""
         return ChannelPreference(channel=self.channel, category=self.category, enabled=self.enabled)
 
+    def applied_to(self, old: Preferences) -> Preferences:
+        """`old` with this instead of what was chosen for the same channel and category. Raises `ValidationFailed`."""
+        others = tuple(one for one in old.channels if (one.channel, one.category) != (self.channel, self.category))
+        if len(others) >= MAX_PREFERENCES:
+            raise ValidationFailed.of("channels", "too_many", f"takes at most {MAX_PREFERENCES} preferences")
+        return msgspec.structs.replace(old, channels=(*others, self.chosen()))
+
 
 class QuietHoursChoice(Input):
     """When the user wants to be left alone; across midnight where `to` is earlier. Only CRITICAL comes through."""

@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.database import Databases
+from api.gateway.callbacks import SqlCallbacks
 from api.gateway.claims import SqlClaims
+from api.gateway.opt_outs import OptOuts
 from api.gateway.outbox import SqlOutbox
 from api.gateway.queries import Queries
 from api.gateway.repository import SqlRequests
@@ -17,6 +19,7 @@ from domain.ports import Claim, Due, LogFilter, LogRow
 from domain.recipient import Recipient
 from domain.template import Content
 from domain.views import Draft, Order, Receipt
+from tests.services.service_fakes import People
 
 LEASE, REDRIVE = 60.0, 30.0
 ALL = LogFilter()
@@ -35,6 +38,9 @@ class Store:
         self.status = SqlStatusStore(self.database)
         self.log = SqlStatusLog(self.database)
         self.suppressions = SqlSuppressions(self.database, "a secret that keys the hashes")
+        self.people = People()
+        opt_outs = OptOuts(self.people, self.suppressions)
+        self.callbacks = SqlCallbacks(self.database, self.status, self.suppressions, opt_outs, self.announced.extend)
 
     async def accept(self, **changes: Any) -> Receipt:
         return await self.requests.accept(order(**changes))
@@ -49,6 +55,19 @@ class Store:
     async def claim(self, id: str, attempt: int, lease: float = LEASE) -> Claim | None:
         claims = await self.claims.claim([DeliveryItem(id, attempt)], lease)
         return claims[0] if claims else None
+
+    async def attempted(self, **changes: Any) -> Claim:
+        """Accept one notification and begin an attempt; its claim."""
+        id = await self.accepted(**changes)
+        claim = await self.claim(id, 0)
+        assert claim is not None
+        return claim
+
+    async def sent(self, **changes: Any) -> str:
+        """Accept one notification and send it; its id."""
+        claim = await self.attempted(**changes)
+        assert await self.record(change(claim, Status.SENT, provider="smtp")) == []
+        return claim.id
 
     async def status_of(self, id: str) -> Status:
         view = await self.queries.notification(id)
@@ -89,12 +108,13 @@ def order(
     priority: Priority = Priority.NORMAL,
     client: str = "client",
     recipient: Recipient | None = None,
+    channel: Channel = Channel.EMAIL,
 ) -> Order:
     id = new_id(REQUEST)
     drafts = tuple(
         Draft(
             id=new_id(NOTIFICATION),
-            channel=Channel.EMAIL,
+            channel=channel,
             status=status,
             reason=None,
             due_at=send_at,

@@ -133,14 +133,14 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @contextmanager
-def start_embedded(folder: Path) -> Iterator[Running]:
-    """Start `heliograph up` with its data in `folder`; it is stopped at the end."""
+def start_embedded(folder: Path, **more: str) -> Iterator[Running]:
+    """Start `heliograph up` with its data in `folder` and `more` settings; it is stopped at the end."""
     own = {
         "HELIOGRAPH_VAR_DIR": str(folder / "var"),
         "HELIOGRAPH_API_KEY": API_KEY,
         "HELIOGRAPH_JWT_SECRET": JWT_SECRET,
     }
-    cluster = Cluster(folder, {**own, **FAST})
+    cluster = Cluster(folder, {**own, **FAST, **more})
     gateway = cluster.add_role("gateway", "up")
     try:
         gateway.wait_ready()

@@ -8,7 +8,9 @@ import httpx
 import msgspec
 
 from api.api_keys import ApiKey, NewKey
+from api.gateway.acknowledging import Acknowledgements
 from api.gateway.actions import CancelledTooLate
+from api.gateway.aftermath import Aftermath
 from api.gateway.app import GatewayServices, gateway_app
 from api.gateway.feed import Follower
 from api.gateway.previews import Previews
@@ -17,9 +19,11 @@ from api.gateway.queries import Page as Found
 from api.gateway.sockets import Sockets
 from api.gateway.suppressions import Suppression
 from api.gateway.validation import Policy
+from api.gateway.webhooks import Webhook
 from api.key_rules import checked
 from api.rate_limits import RateLimiter
 from api.security import ALL_SCOPES, Principal, Scope, secret_of
+from domain.callbacks import Callback, CallbackKind
 from domain.channels import STATUS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import Conflict, DatabaseUnavailable, NotFound, Unauthenticated
@@ -29,6 +33,7 @@ from domain.notification import FINAL, Channel, Outcome, Status
 from domain.ports import LogRow
 from domain.send import SendPorts
 from domain.template import Renderer
+from domain.unsubscribing import UnsubscribeLinks
 from domain.views import NotificationView, Order, Receipt, RequestView, receipt_of
 from tests.services.letter_fakes import Letters
 from tests.services.service_fakes import NOON, Papers, People
@@ -68,6 +73,8 @@ class Store:
         self.orders: dict[tuple[str, str], tuple[Order, Receipt]] = {}
         self.views: dict[str, NotificationView] = {}
         self.tries: dict[str, list[Attempt]] = {}
+        self.said: list[Callback] = []
+        self.batches: list[list[Callback]] = []
         self.reads: list[str] = []
         self.failing: Exception | None = None
 
@@ -186,6 +193,29 @@ class Store:
         self._note("attempts")
         return {id: self.tries[id] for id in ids if id in self.tries}
 
+    async def callbacks(self, ids: Sequence[str]) -> dict[str, list[Callback]]:
+        self._note("callbacks")
+        return {id: [one for one in self.said if one.notification_id == id] for id in ids}
+
+    async def record(self, callbacks: Sequence[Callback]) -> None:
+        """As `Callbacks.record`, as far as DELIVERED goes."""
+        if self.failing is not None:
+            raise self.failing
+        self.batches.append(list(callbacks))
+        for one in callbacks:
+            if one.notification_id in self.views:
+                self.said.append(one)
+                if one.kind is CallbackKind.DELIVERED:
+                    self.change(one.notification_id, Status.DELIVERED)
+
+    async def unsubscribe(self, callback: Callback) -> str | None:
+        """As `SqlCallbacks.unsubscribe`."""
+        view = self.views.get(callback.notification_id)
+        if view is None:
+            return None
+        self.said.append(callback)
+        return view.category
+
     async def timeline(self, ids: Sequence[str], after_sequence: int = 0) -> dict[str, list[LogRow]]:
         self._note("timeline")
         return {
@@ -211,7 +241,9 @@ class Blocks:
     def __init__(self) -> None:
         self.kept: dict[str, Suppression] = {}
 
-    async def among(self, channel: Channel, contact_points: Collection[str]) -> Mapping[str, str]:
+    async def among(
+        self, channel: Channel, contact_points: Collection[str], category: str | None = None
+    ) -> Mapping[str, str]:
         """As `Suppressions.among`."""
         return {
             block.contact_point: block.reason
@@ -269,7 +301,14 @@ class KeyRing:
 class Gateway:
     """The application under test and everything behind it."""
 
-    def __init__(self, rate: str = "", allowed_origins: tuple[str, ...] = (), policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        rate: str = "",
+        allowed_origins: tuple[str, ...] = (),
+        policy: Policy | None = None,
+        webhooks: Mapping[str, Webhook] | None = None,
+    ) -> None:
+        self.links = UnsubscribeLinks("a secret that signs the links", "https://notify.example")
         self.keys, self.store, self.people, self.papers = Keys(), Store(), People(), Papers()
         self.feed = Follower(self.store.log, self.store.bell, poll=0.05)
         self.blocks, self.ring, self.sockets = Blocks(), KeyRing(), Sockets()
@@ -281,6 +320,8 @@ class Gateway:
                 send_ports=SendPorts(self.store, self.people, self.papers, self.blocks, Renderer()),
                 queries=self.store,
                 cancel=self.store.cancel,
+                acknowledge=Acknowledgements(self.store, self.store).acknowledge,
+                aftermath=Aftermath(self.store, self.store, self.links, webhooks or {}),
                 users=self.people,
                 templates=self.papers,
                 previews=self.previews,
@@ -331,9 +372,14 @@ SEND = """mutation ($input: SendNotificationInput!) { send_notification(input: $
 
 
 @asynccontextmanager
-async def running_gateway(rate: str = "", allowed_origins: tuple[str, ...] = (), policy: Policy | None = None) -> Any:
+async def running_gateway(
+    rate: str = "",
+    allowed_origins: tuple[str, ...] = (),
+    policy: Policy | None = None,
+    webhooks: Mapping[str, Webhook] | None = None,
+) -> Any:
     """A gateway whose feed follows; without a `rate`, anybody may call as often as they like."""
-    gateway = Gateway(rate, allowed_origins, policy)
+    gateway = Gateway(rate, allowed_origins, policy, webhooks)
     await gateway.feed.start()
     try:
         yield gateway

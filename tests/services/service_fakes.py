@@ -11,7 +11,7 @@ from api.records import Page, User, UserDevice
 from domain.errors import Conflict, FieldProblem, NotFound, ValidationFailed
 from domain.ids import DEVICE, TEMPLATE, USER, new_id
 from domain.ports import Known
-from domain.preferences import Preferences
+from domain.preferences import ChannelPreference, Preferences
 from domain.recipient import Device, Recipient
 from domain.template import Template, TemplateLocale, TemplateVersion
 
@@ -47,6 +47,15 @@ class People:
     async def set_preferences(self, user_id: str, changes: Mapping[str, Any]) -> Preferences:
         user = await self.get(user_id)
         chosen = msgspec.convert({**msgspec.to_builtins(user.preferences), **changes}, Preferences)
+        self.users[user_id] = msgspec.structs.replace(user, preferences=chosen)
+        return chosen
+
+    async def choose(self, user_id: str, choice: ChannelPreference) -> Preferences:
+        user = await self.get(user_id)
+        others = tuple(
+            one for one in user.preferences.channels if (one.channel, one.category) != (choice.channel, choice.category)
+        )
+        chosen = msgspec.structs.replace(user.preferences, channels=(*others, choice))
         self.users[user_id] = msgspec.structs.replace(user, preferences=chosen)
         return chosen
 

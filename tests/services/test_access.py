@@ -39,6 +39,7 @@ OPERATIONS = {
     "send_notification": f'send_notification(input: {{recipient: {{user_id: "<user>"}}, {CONTENT}}}) {SEEN}',
     "send_batch": f'send_batch(input: {{recipients: [{{recipient: {{user_id: "<user>"}}}}], {CONTENT}}}) {SEEN}',
     "cancel_notification": f'cancel_notification(id: "<notification>") {SEEN}',
+    "acknowledge_notification": f'acknowledge_notification(id: "<notification>") {SEEN}',
     "create_user": f'create_user(input: {{email: "new@example.com"}}) {SEEN}',
     "update_user": f'update_user(id: "<user>", input: {{name: "New"}}) {SEEN}',
     "delete_user": f'delete_user(id: "<user>") {SEEN}',

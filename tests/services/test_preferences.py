@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.users.client import UsersClient
 from api.users.inputs import MAX_CATEGORIES_ASKED
 from api.users.preferences import SetPreferences, permissions
 from api.users.rows import read_preferences, write_preferences
 from domain.changes import Kind
-from domain.errors import ValidationFailed
+from domain.errors import NotFound, ValidationFailed
 from domain.notification import Channel, Priority
 from domain.preferences import MAX_PREFERENCES, ChannelPreference, Preferences, QuietHours
 from domain.recipient import Recipient
@@ -45,6 +46,38 @@ async def test_what_is_set_replaces_everything(service: UserService) -> None:
     assert await chosen(service, ann) == ([NO_PUSH], None)
     await service.data("PUT", path, {})
     assert await chosen(service, ann) == ([], None)
+
+
+class TestOneChoice:
+    async def test_it_takes_the_place_of_the_one_for_the_same_and_leaves_the_rest(self, service: UserService) -> None:
+        ann = await service.user()
+        path = f"/v1/users/{ann}/preferences"
+        await service.data("PUT", path, {"channels": [NO_MAIL, NEWS_BY_MAIL], "quiet_hours": NIGHT})
+        no_news = {**NEWS_BY_MAIL, "enabled": False}
+        for _ in range(2):
+            await service.data("PUT", f"{path}/choice", no_news)
+        assert await chosen(service, ann) == ([NO_MAIL, no_news], NIGHT)
+
+    async def test_those_made_at_the_same_time_all_count(self, service: UserService, users: UsersClient) -> None:
+        ann = await service.user()
+        names = [f"category-{number}" for number in range(10)]
+        choices = [ChannelPreference(channel=Channel.EMAIL, category=name, enabled=False) for name in names]
+        await asyncio.gather(*(users.choose(ann, choice) for choice in choices))
+        assert sorted(choice["category"] for choice in (await chosen(service, ann))[0]) == names
+        assert (await users.lookup([ann]))[ann].value.preferences.refusal(Channel.EMAIL, names[0]) is not None
+
+    async def test_one_too_many_is_refused_and_one_in_place_of_another_is_not(self, service: UserService) -> None:
+        ann = await service.user()
+        path = f"/v1/users/{ann}/preferences"
+        full = [{**NO_PUSH, "category": f"c{number}"} for number in range(MAX_PREFERENCES)]
+        await service.data("PUT", path, {"channels": full})
+        assert await service.problems("PUT", f"{path}/choice", NO_MAIL) == (422, [("channels", "too_many")])
+        await service.data("PUT", f"{path}/choice", {**full[0], "enabled": True})
+        assert len((await chosen(service, ann))[0]) == MAX_PREFERENCES
+
+    async def test_of_nobody_it_is_not_found(self, users: UsersClient) -> None:
+        with pytest.raises(NotFound):
+            await users.choose("nobody", ChannelPreference(channel=Channel.EMAIL, enabled=False))
 
 
 async def test_what_is_changed_leaves_the_rest(service: UserService) -> None:

@@ -107,7 +107,9 @@ class FakeSuppressions:
     def __init__(self) -> None:
         self.points: dict[str, str] = {}
 
-    async def among(self, channel: Channel, contact_points: Collection[str]) -> Mapping[str, str]:
+    async def among(
+        self, channel: Channel, contact_points: Collection[str], category: str | None = None
+    ) -> Mapping[str, str]:
         return {point: why for point, why in self.points.items() if point in contact_points}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from strawberry.dataloader import DataLoader
 
 from api.records import User
+from domain.callbacks import Callback
 from domain.errors import NotFound
 from domain.events import Attempt
 from domain.ports import LogRow
@@ -35,6 +36,9 @@ class Loaders:
         )
         self.attempts: DataLoader[str, Sequence[Attempt]] = DataLoader(
             _by_key(queries.attempts, ()), max_batch_size=BATCH
+        )
+        self.callbacks: DataLoader[str, Sequence[Callback]] = DataLoader(
+            _by_key(queries.callbacks, ()), max_batch_size=BATCH
         )
         self.timelines: DataLoader[tuple[str, int], Sequence[LogRow]] = DataLoader(
             _timelines(queries), max_batch_size=BATCH

@@ -10,6 +10,7 @@ from api.access import allow
 from api.gateway import cursor
 from api.gateway.queries import Page
 from api.gateway.schema.context import Info
+from api.gateway.schema.enums import describe
 from api.gateway.schema.envelope import PageMeta, Response, check_page
 from api.gateway.schema.errors import error_of
 from api.gateway.schema.node import Node
@@ -17,6 +18,8 @@ from api.gateway.schema.paging import Limit, PageNumber
 from api.gateway.schema.scalars import BigInt
 from api.gateway.schema.users import User
 from api.security import Scope
+from domain.callbacks import Callback as SaidOf
+from domain.callbacks import CallbackKind
 from domain.errors import HeliographError, NotFound
 from domain.events import Attempt
 from domain.notification import Channel, Outcome, Priority, Status
@@ -102,6 +105,45 @@ class DeliveryAttempt:
         )
 
 
+describe(
+    CallbackKind,
+    "What was said of a notification after it was sent.",
+    {
+        "DELIVERED": "It arrived.",
+        "BOUNCED": "It came back.",
+        "DELAYED": "The mail server that it is for does not take it yet; whoever took it from us tries on.",
+        "COMPLAINED": "The recipient called it spam. The address is suppressed.",
+        "OPENED": "It was opened.",
+        "CLICKED": "A link or a button of it was clicked.",
+        "UNSUBSCRIBED": "The recipient wants no more of its category.",
+    },
+)
+
+
+@strawberry.type(description="One thing that was said of a notification after it was sent.")
+class Callback:
+    """One thing that was said of a notification after it was sent."""
+
+    kind: CallbackKind = field(description="What was said.")
+    provider: str = field(description="Who said it: a provider, `device` for the recipient's own, `link` for a link.")
+    permanent: bool = field(description="Whether a bounce is for good; the contact point is suppressed then.")
+    code: str | None = field(description="The provider's own code.")
+    reason: str | None = field(description="What was said, in words, without contact points.")
+    occurred_at: datetime = field(description="When it happened, by whoever said so.")
+
+    @classmethod
+    def of(cls, said: SaidOf) -> Self:
+        """From the domain."""
+        return cls(
+            kind=said.kind,
+            provider=said.provider,
+            permanent=said.permanent,
+            code=said.code,
+            reason=said.reason,
+            occurred_at=said.occurred_at,
+        )
+
+
 @strawberry.type(description="One notification: tell one recipient something on one channel.")
 class Notification(Node):
     """One notification."""
@@ -129,6 +171,11 @@ class Notification(Node):
     async def attempts(self, info: Info) -> list[DeliveryAttempt]:
         """Loaded for all notifications of the operation at once."""
         return [DeliveryAttempt.of(attempt) for attempt in await info.context.loaders.attempts.load(self.id)]
+
+    @field(description="What was said of it after it was sent, each thing once, in the order in which we heard it.")
+    async def callbacks(self, info: Info) -> list[Callback]:
+        """Loaded for all notifications of the operation at once."""
+        return [Callback.of(said) for said in await info.context.loaders.callbacks.load(self.id)]
 
     @field(description="Its status log, in order.")
     async def timeline(

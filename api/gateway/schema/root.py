@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 
 from api.access import owner_of
+from api.gateway.schema.acknowledging import AcknowledgementMutations
 from api.gateway.schema.authoring import TemplateMutations, TemplateQueries
 from api.gateway.schema.connections import ConnectionQueries
 from api.gateway.schema.context import Info
@@ -61,6 +62,7 @@ class Query(
 @strawberry.type(description="What can be done. Every field answers with an envelope.")
 class Mutation(
     NotificationMutations,
+    AcknowledgementMutations,
     UserMutations,
     TemplateMutations,
     SuppressionMutations,

@@ -16,6 +16,7 @@ from api.gateway.queries import Page as Found
 from api.gateway.suppressions import Suppression
 from api.records import Page, User, UserDevice
 from api.security import Principal
+from domain.callbacks import Acknowledgement, Callback
 from domain.events import Attempt
 from domain.notification import Channel, Status
 from domain.ports import LogRow
@@ -38,6 +39,7 @@ class Reads(Protocol):
         self, request: str, status: Status | None, page: int, limit: int
     ) -> Found[NotificationView]: ...
     async def attempts(self, ids: Sequence[str]) -> Mapping[str, Sequence[Attempt]]: ...
+    async def callbacks(self, ids: Sequence[str]) -> Mapping[str, Sequence[Callback]]: ...
     async def timeline(self, ids: Sequence[str], after_sequence: int = 0) -> Mapping[str, Sequence[LogRow]]: ...
 
 
@@ -120,11 +122,13 @@ class Keys(Protocol):
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What the resolvers use. `cancel` raises `NotFound`, and a `TooLate` that carries the `notification`;
+    `acknowledge` raises `NotFound`;
     `hasten_erasure` works off what the User Service has erased, and never raises."""
 
     send_ports: SendPorts
     queries: Reads
     cancel: Callable[[str], Awaitable[NotificationView]]
+    acknowledge: Callable[[str, Acknowledgement], Awaitable[NotificationView]]
     users: Users
     templates: Templates
     previews: Previews

@@ -12,7 +12,7 @@ from api.gateway.schema.inputs import given
 from api.gateway.schema.node import Node
 from api.gateway.schema.paging import Limit, PageNumber
 from api.gateway.schema.users import DeletePayload
-from api.gateway.suppressions import DEFAULT_REASON
+from api.gateway.suppressions import DEFAULT_REASON, MAX_REASON
 from api.gateway.suppressions import Suppression as SuppressionView
 from api.security import Scope
 from domain.errors import FieldProblem, NotFound, ValidationFailed
@@ -22,7 +22,6 @@ from domain.recipient import email_problem, token_problem
 from domain.text import storable
 
 field = strawberry.field
-MAX_REASON = 200
 
 
 @strawberry.type(description="Our block on a contact point: nothing is sent there, whatever its owner prefers.")
@@ -31,6 +30,7 @@ class Suppression(Node):
 
     channel: Channel = field(description="The channel that it blocks.")
     contact_point: str = field(description="The address or token; `(erased)` once the user it was of was erased.")
+    category: str | None = field(description="What alone it blocks, once somebody unsubscribed; null for everything.")
     reason: str = field(description="Why: a hard bounce, a complaint, an unsubscribe, or whatever it was added for.")
     created_at: datetime = field(description="When it was added.")
 
@@ -41,6 +41,7 @@ class Suppression(Node):
             id=strawberry.ID(view.id),
             channel=view.channel,
             contact_point=view.contact_point,
+            category=view.category,
             reason=view.reason,
             created_at=view.created_at,
         )
