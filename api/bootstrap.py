@@ -87,6 +87,11 @@ async def _relay(builder: Builder) -> ASGIApp:
     return builder.plain_app()
 
 
+async def _bounces(builder: Builder) -> ASGIApp:
+    builder.add_bounces(await builder.open_databases("gateway"))
+    return builder.plain_app()
+
+
 async def _sandbox(builder: Builder) -> ASGIApp:
     mailbox, pushes = Mailbox(builder.settings.host, builder.settings.sandbox_smtp_port), FcmStore()
     builder.system.add("mailbox", start=mailbox.start, stop=mailbox.stop)
@@ -102,6 +107,7 @@ ROLES: dict[str, Callable[[Builder], Awaitable[ASGIApp]]] = {
     "push": partial(_worker, Channel.PUSH),
     "dispatch": _dispatch,
     "relay": _relay,
+    "bounces": _bounces,
     "sandbox": _sandbox,
 }
 
@@ -112,6 +118,7 @@ SECRETS = {
     "templates": ("service_token",),
     "email": ("service_token", "secret"),
     "push": ("service_token", "secret"),
+    "bounces": ("service_token", "secret"),
 }
 """The settings of each role that nobody may guess."""
 
@@ -131,6 +138,8 @@ async def build_embedded(settings: Settings) -> System:
         system.add("sandbox", stop=part.stop)
     builder = Builder(_with_sandbox(settings, folder, mailbox, endpoint), system, embedded=True)
     databases = await builder.open_databases("gateway", "users", "templates")
+    if settings.bounce_listen is not None:
+        builder.add_bounces(databases)
     services = {"users": builder.add_users(databases), "templates": builder.add_templates(databases)}
     beside = {f"/v1/{name}": service for name, service in services.items()}
     peers = builder.peers()

@@ -41,6 +41,7 @@ from api.users.app import users_app
 from api.users.client import UsersClient
 from api.users.repository import UserRepository
 from domain.ahead import Ahead
+from domain.callbacks import Callbacks
 from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import ConfigurationError, Unavailable
@@ -55,6 +56,9 @@ from workers.broker.rabbitmq import RabbitBroker
 from workers.cache import MemoryCache, RedisCache
 from workers.consumer import Worker, WorkerSettings
 from workers.dispatcher import Dispatcher
+from workers.email.bounces import BounceListener
+from workers.email.dkim_signer import DkimSigner
+from workers.email.return_path import ReturnPaths
 from workers.email.service import EmailSender, EmailSettings
 from workers.email.smtp import SmtpProvider
 from workers.push.fcm import FcmProvider
@@ -141,9 +145,13 @@ class Builder:
 
     def suppressions(self, databases: Databases) -> SqlSuppressions:
         """Our blocks on contact points."""
+        return SqlSuppressions(databases["gateway"], self._secret())
+
+    def _secret(self) -> str:
+        """What is hashed with."""
         secret = self.settings.secret or self.settings.service_token
         assert secret is not None, "secrets are checked before anything is built"
-        return SqlSuppressions(databases["gateway"], secret)
+        return secret
 
     def _refuse_in_process(self, name: str) -> None:
         """What is in one process cannot be shared with others."""
@@ -286,11 +294,47 @@ class Builder:
         """Email's way out."""
         if self.settings.smtp_url is None:
             raise ConfigurationError("HELIOGRAPH_SMTP_URL: the Email Service needs to know its mail server.")
-        provider: EmailProvider = SmtpProvider(self.settings.smtp_url, pool_size=self.settings.smtp_pool)
+        signer = self.dkim_signer()
+        provider: EmailProvider = SmtpProvider(
+            self.settings.smtp_url, pool_size=self.settings.smtp_pool, sign=None if signer is None else signer.signed
+        )
         self.system.add("smtp", stop=provider.close)
         chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now)
-        settings = EmailSettings(sender=self.settings.email_from, sender_name=self.settings.email_from_name)
+        settings = EmailSettings(
+            sender=self.settings.email_from,
+            sender_name=self.settings.email_from_name,
+            reply_to=self.settings.email_reply_to,
+            return_paths=self.return_paths(),
+        )
         return EmailSender(chain, templates, settings)
+
+    def dkim_signer(self) -> DkimSigner | None:
+        """What signs mail by SMTP; None where no key is named."""
+        domain, selector, path = (
+            self.settings.dkim_domain,
+            self.settings.dkim_selector,
+            self.settings.dkim_key_file,
+        )
+        return DkimSigner.from_file(domain, selector, path) if domain and selector and path else None
+
+    def return_paths(self) -> ReturnPaths | None:
+        """Where bounces come back to; None where nobody waits for them."""
+        address = self.settings.bounce_address
+        return None if address is None else ReturnPaths(address, self._secret())
+
+    def add_bounces(self, databases: Databases) -> None:
+        """The bounce listener."""
+        paths, endpoint = self.return_paths(), self.settings.bounce_endpoint
+        if paths is None or endpoint is None:
+            raise ConfigurationError("HELIOGRAPH_BOUNCE_LISTEN: the bounce listener needs to know where to listen.")
+        listener = BounceListener(endpoint, paths, self.callbacks(databases), metrics=self.metrics)
+        stop = partial(listener.stop, self.settings.drain_seconds)
+        self.system.add("bounce listener", start=listener.start, stop=stop)
+        self.checks["bounces"] = listener.check
+
+    def callbacks(self, databases: Databases) -> Callbacks:
+        """The one place where what providers say is taken in: `SqlCallbacks` on the gateway database belongs here."""
+        raise ConfigurationError("HELIOGRAPH_BOUNCE_LISTEN: this version has nothing yet that records bounces.")
 
     def push_sender(self, templates: TemplatesClient) -> Sender:
         """Push's way out."""

@@ -6,6 +6,7 @@ a connection carry another mail.
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 
@@ -14,6 +15,7 @@ import msgspec
 from domain.notification import Outcome
 from domain.outgoing import Answer, OutgoingEmail
 from workers.email.headers import wire_address
+from workers.email.masking import without_address
 from workers.email.mime import build, for_data, needs_smtputf8
 from workers.email.smtp_connection import Connection, DisconnectedError, MalformedReplyError, Reply, SmtpError
 from workers.email.smtp_limits import is_rate_limit
@@ -21,7 +23,6 @@ from workers.email.smtp_limits import is_rate_limit
 _SERVICE_CLOSING = 421
 _OUR_TROUBLE = frozenset({503, 530, 534, 535, 538})  # commands out of order; a login or encryption that is missing
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
-_ADDRESS = re.compile(r"\S*(?:@|%40)\S*")
 _MAX_DETAIL = 300
 
 
@@ -47,15 +48,16 @@ class Envelope(msgspec.Struct, frozen=True):
     international: bool
 
     @classmethod
-    def of(cls, mail: OutgoingEmail, date: datetime) -> "Envelope":
-        """Written out. Raises ValueError for what cannot be mailed."""
+    def of(cls, mail: OutgoingEmail, date: datetime, sign: Callable[[bytes], bytes] | None = None) -> "Envelope":
+        """Written out, and the message as `sign` gives it back. Raises ValueError for what cannot be mailed."""
         international = needs_smtputf8(mail)
         sender = wire_address(mail.envelope_sender or mail.sender)
+        message = build(mail, date)
         parameters = " SMTPUTF8 BODY=8BITMIME" if international else ""
         return cls(
             f"MAIL FROM:<{sender}>{parameters}".encode(),
             f"RCPT TO:<{wire_address(mail.to)}>".encode(),
-            for_data(build(mail, date)),
+            for_data(message if sign is None else sign(message)),
             international,
         )
 
@@ -179,13 +181,4 @@ def _text(reply: Reply, recipient: str) -> str:
     said = " ".join(
         line[match.end() :] if (match := _ENHANCED.match(line)) else line for line in reply.text.split("\n")
     )
-    return _without_address(said, recipient) or "no reason was given"
-
-
-def _without_address(text: str, recipient: str) -> str:
-    text = _ADDRESS.sub("(address)", "".join(char if char.isprintable() else " " for char in text))
-    local = recipient.rpartition("@")[0]
-    for name in (local, local.partition("+")[0]):
-        if len(name) > 2:
-            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(address)", text, flags=re.IGNORECASE)
-    return " ".join(text.split())
+    return without_address(said, recipient) or "no reason was given"
