@@ -78,14 +78,16 @@ def text_of(part: Message) -> str:
     The parser takes `message/…` for mails within the mail, and does not decode them.
     """
     payload = part.get_payload()
+    data: bytes
     if isinstance(payload, list):
         raw = b"\n\n".join(block.as_bytes() for block in payload if isinstance(block, Message))
         data = _unbase64(raw) if "base64" in str(part.get("Content-Transfer-Encoding", "")).lower() else raw
     else:
         decoded = part.get_payload(decode=True)
         data = decoded if isinstance(decoded, bytes) else b""
+    charset: str = part.get_content_charset() or "utf-8"
     try:
-        return data.decode(part.get_content_charset() or "utf-8", "replace")
+        return data.decode(charset, "replace")
     except (LookupError, ValueError):  # a character set that nobody knows
         return data.decode("utf-8", "replace")
 

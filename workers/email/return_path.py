@@ -23,7 +23,7 @@ LAPSE_DAYS = 30
 """Mail servers give up within a week; complaints may take longer."""
 _DIGITS = "abcdefghijklmnopqrstuvwxyz234567"  # base32: it survives whoever changes the case of an address
 _DAY_LENGTH = 3
-_DAYS = len(_DIGITS) ** _DAY_LENGTH  # 90 years, then days repeat
+_DAYS: int = len(_DIGITS) ** _DAY_LENGTH  # 90 years, then days repeat
 _TAG_LENGTH = 12  # 60 bits
 _SECONDS_A_DAY = 86_400
 _DETAIL = re.compile(rf"(ntf_[0-9a-f]{{32}})-([a-z2-7]{{{_DAY_LENGTH}}})([a-z2-7]{{{_TAG_LENGTH}}})")
