@@ -69,7 +69,8 @@ def read(message: Message, parts: Sequence[Message]) -> Said | None:
 
 def head_of(text: str) -> str:
     """A text without the copy of the mail that some servers put below it."""
-    return _COPY.split(text, maxsplit=1)[0]
+    copy = _COPY.search(text)
+    return text if copy is None else text[: copy.start()]
 
 
 def text_of(part: Message) -> str:
@@ -85,9 +86,8 @@ def text_of(part: Message) -> str:
     else:
         decoded = part.get_payload(decode=True)
         data = decoded if isinstance(decoded, bytes) else b""
-    charset: str = part.get_content_charset() or "utf-8"
     try:
-        return data.decode(charset, "replace")
+        return data.decode(part.get_content_charset() or "utf-8", "replace")
     except (LookupError, ValueError):  # a character set that nobody knows
         return data.decode("utf-8", "replace")
 
