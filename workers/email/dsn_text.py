@@ -102,9 +102,9 @@ def _unbase64(raw: bytes) -> bytes:
 
 def _sentence(head: str, recipient: str) -> str:
     """The line with a code in it; else the one after the failed recipient's, as qmail writes."""
-    for line in _LINE.findall(head):
+    for line in (match[0].strip() for match in _LINE.finditer(head)):
         if (found := _SAID.search(line)) is not None:
-            return line[found.start() :].strip() if line[found.start()] != "#" else line.strip()
+            return line if line[found.start()] == "#" else line[found.start() :]
     after = head.partition(recipient)[2].partition("\n")[2] if recipient else ""
     following = _LINE.search(after)
     return following[0].strip() if following else ""
