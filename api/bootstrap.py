@@ -22,6 +22,7 @@ from api.secrets_check import refuse_weak_secrets
 from api.settings import Settings
 from api.system import System
 from domain.channels import NUDGE_CHANNEL
+from domain.errors import ConfigurationError
 from domain.concurrency import Tasks
 from domain.ids import INSTANCE, new_id
 from domain.notification import Channel
@@ -88,6 +89,8 @@ async def _relay(builder: Builder) -> ASGIApp:
 
 
 async def _bounces(builder: Builder) -> ASGIApp:
+    if builder.settings.bounce_listen is None:
+        raise ConfigurationError("HELIOGRAPH_BOUNCE_LISTEN: the bounce listener needs to know where to listen.")
     builder.add_bounces(await builder.open_databases("gateway"))
     return builder.plain_app()
 

@@ -323,10 +323,10 @@ class Builder:
         return None if address is None else ReturnPaths(address, self._secret())
 
     def add_bounces(self, databases: Databases) -> None:
-        """The bounce listener."""
+        """The bounce listener, where the settings say."""
         paths, endpoint = self.return_paths(), self.settings.bounce_endpoint
-        if paths is None or endpoint is None:
-            raise ConfigurationError("HELIOGRAPH_BOUNCE_LISTEN: the bounce listener needs to know where to listen.")
+        assert paths is not None, "the settings refuse a listener without an address"
+        assert endpoint is not None, "without one there is no listener"
         listener = BounceListener(endpoint, paths, self.callbacks(databases), metrics=self.metrics)
         stop = partial(listener.stop, self.settings.drain_seconds)
         self.system.add("bounce listener", start=listener.start, stop=stop)

@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     secret: str | None = Field(
         None,
         min_length=32,
-        description="What suppressed addresses are hashed with; left out, it is the service token. Never change it.",
+        description="What suppressed addresses and return paths are hashed with; left out, it is the service token. "
+        "Never change it.",
     )
     jwt_secret: str | None = Field(
         None, min_length=32, description="The HS256 secret of the tokens that end users come with; `sub` is the user."
