@@ -22,8 +22,8 @@ from api.secrets_check import refuse_weak_secrets
 from api.settings import Settings
 from api.system import System
 from domain.channels import NUDGE_CHANNEL
-from domain.errors import ConfigurationError
 from domain.concurrency import Tasks
+from domain.errors import ConfigurationError
 from domain.ids import INSTANCE, new_id
 from domain.notification import Channel
 from domain.ports import Bell

@@ -109,6 +109,34 @@ def test_deep_nesting_is_not_followed() -> None:
     assert reports_in(deep + mails.POSTFIX) == ()
 
 
+FAILED = "Final-Recipient: rfc822; a@b.c\nAction: failed\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        mails.report(FAILED + "Diagnostic-Code: smtp; " + "x" * 1_000_000),
+        mails.report(FAILED + "Status: " + "5.1.1." * 150_000),
+        mails.report(FAILED + "Diagnostic-Code: smtp; x" + "\n x" * 300_000),
+        mails.report(FAILED * 20_000),
+        mails.plain("-" * 1_000_000 + "\nHi. This is the qmail-send program"),
+        mails.plain("Hi. This is the qmail-send program\n" + "a" * 1_000_000),
+        mails.plain("", extra="Content-Type: multipart/report" + ";" * 1_000_000 + "\n"),
+        mails.plain("", extra="Content-Type: multipart/report" + ";\n a=b" * 200_000 + "\n"),
+        b"\n" * 1_000_000,
+    ],
+)
+def test_the_worst_mails_come_to_an_end(content: bytes) -> None:
+    assert len(reports_in(content)) <= 1
+
+
+def test_no_half_of_an_address_is_left_where_a_reason_is_cut() -> None:
+    said = "<ada@example.net> " * 110 + "x" * 10 + " secret.name@example.net"
+    report = only(mails.report(f"{FAILED}Diagnostic-Code: smtp; {said}"))
+    assert report.reason is not None
+    assert "secret" not in report.reason
+
+
 def test_a_long_reason_is_cut() -> None:
     report = only(mails.report("Final-Recipient: rfc822; a@b.c\nAction: failed\nDiagnostic-Code: smtp; " + "no " * 999))
     assert report.reason is not None

@@ -99,9 +99,8 @@ class BounceListener:
 
     async def receive(self, recipients: Sequence[str], content: bytes) -> str:
         """Record what a mail says; the SMTP reply to it."""
-        named = self._named(recipients, content)
         async with self._parsing:
-            reports = await asyncio.to_thread(reports_in, content) if named else ()
+            named, reports = await asyncio.to_thread(self._understood, recipients, content)
         now = self._clock()
         callbacks = [_callback(id, report, now) for id in named for report in reports]
         if not callbacks:
@@ -129,11 +128,15 @@ class BounceListener:
         self._count("put_off")
         return _LATER
 
+    def _understood(self, recipients: Sequence[str], content: bytes) -> tuple[Sequence[str], Sequence[Report]]:
+        named = self._named(recipients, content)
+        return named, reports_in(content) if named else ()
+
     def _named(self, recipients: Sequence[str], content: bytes) -> tuple[str, ...]:
         """The notifications that a mail is about, each once."""
         now = self._clock()
         found: dict[str, None] = {}
-        for recipient in recipients:
+        for recipient in dict.fromkeys(map(str.lower, recipients)):
             read = self._paths.read(recipient, now)
             if read is Doubt.PLAIN:
                 read = self._paths.find(content, now)

@@ -19,10 +19,14 @@ from workers.email import dsn_text
 from workers.email.masking import without_address
 
 MAX_PARTS, MAX_REPORTS = 100, 10
-_MAX_BOUNDARIES = 50  # each level of nesting makes every line of it dearer to parse
-_MAX_REASON = 300
+_MAX_CONTENT = 262_144
+"""Octets of a mail that are looked at: what it says comes first, what was returned with it comes last."""
+_MAX_TEXT, _MAX_VALUE, _MAX_REASON = 100_000, 2_000, 300
+_MAX_BOUNDARIES = 20  # each level of nesting makes every line of it dearer to parse
 
 _BOUNDARY = re.compile(rb"boundary\s*=", re.IGNORECASE)
+_ENDLESS = re.compile(rb"(?:^|\n)content-[a-z-]{1,30}:(?:[^\n]|\n[ \t]){4000}", re.IGNORECASE)
+"""Parameters without end, which the standard parser takes apart in the square of their length."""
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
 _REPLY = re.compile(r"(?<![\d.])([245])\d\d(?![\d.]*\d)")
 _CODES_FIRST = re.compile(r"^(?:[245]\d\d[\s-]+)?(?:#?[245]\.\d{1,3}\.\d{1,3}\b\W*)?")
@@ -52,9 +56,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def reports_in(content: bytes) -> tuple[Report, ...]:
     """What the mail says, in its order; nothing for an answering machine's reply or any other mail. Never raises.
 
-    It may take tens of milliseconds for the largest mails: call it off the event loop.
+    It may take a second for the worst mails: call it off the event loop.
     """
-    if len(_BOUNDARY.findall(content)) > _MAX_BOUNDARIES:
+    content = content[:_MAX_CONTENT]
+    if len(_BOUNDARY.findall(content)) > _MAX_BOUNDARIES or _ENDLESS.search(content):
         return ()
     try:
         message: Message = BytesParser(policy=policy.compat32).parsebytes(content)
@@ -115,19 +120,21 @@ def fields_of(text: str) -> list[Fields]:
     """The groups of header fields in a text: names in lower case, folded lines joined, the first of a name counts."""
     groups: list[Fields] = [{}]
     name = ""
-    for line in text.splitlines():
+    for line in text[:_MAX_TEXT].splitlines():
         if not line.strip():
-            groups.append({})
+            if groups[-1]:
+                groups.append({})
             name = ""
         elif line[0] in " \t" and name:
-            groups[-1][name] += f" {line.strip()}"
+            if len(groups[-1][name]) < _MAX_VALUE:
+                groups[-1][name] += f" {line.strip()[:_MAX_VALUE]}"
         elif ":" in line:
             name, _, value = line.partition(":")
             name = name.strip().lower()
             if name in groups[-1]:
                 name = ""
             else:
-                groups[-1][name] = value.strip()
+                groups[-1][name] = value.strip()[: 2 * _MAX_VALUE]
     return [group for group in groups if group]
 
 
@@ -163,6 +170,8 @@ def _code(status: str | None, diagnostic: str) -> str | None:
 
 
 def _sentence(kind: CallbackKind, code: str | None, diagnostic: str, recipient: str) -> str:
+    if len(diagnostic) > _MAX_VALUE:  # cut between words, so that no half of an address is left
+        diagnostic = diagnostic[:_MAX_VALUE].rpartition(" ")[0]
     said = without_address(_CODES_FIRST.sub("", diagnostic.strip()), recipient)
     if said:
         return said if len(said) <= _MAX_REASON else said[: _MAX_REASON - 1] + "…"

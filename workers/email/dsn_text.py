@@ -33,7 +33,7 @@ _DELAYED = re.compile(
     re.IGNORECASE,
 )
 _COPY = re.compile(
-    r"^-{2,}.{0,20}(copy of (the|your) message|original message|below this line|included).*$",
+    r"^-{2,80}.{0,20}(copy of (the|your) message|original message|below this line|included).*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.]*\d)")

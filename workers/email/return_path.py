@@ -13,6 +13,7 @@ import hmac
 import re
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 
 from domain.errors import ConfigurationError
 from domain.ids import NOTIFICATION, new_id
@@ -26,6 +27,7 @@ _DAY_LENGTH = 3
 _DAYS: int = len(_DIGITS) ** _DAY_LENGTH  # 90 years, then days repeat
 _TAG_LENGTH = 12  # 60 bits
 _SECONDS_A_DAY = 86_400
+_LOOKED_AT = 20  # return paths within one mail
 _DETAIL = re.compile(rf"(ntf_[0-9a-f]{{32}})-([a-z2-7]{{{_DAY_LENGTH}}})([a-z2-7]{{{_TAG_LENGTH}}})")
 
 
@@ -86,7 +88,7 @@ class ReturnPaths:
     def find(self, content: bytes, now: datetime) -> str | Doubt:
         """The same for the first good return path within a mail: complaints come to the plain address."""
         doubt = Doubt.PLAIN
-        for found in self._anywhere.finditer(content):
+        for found in islice(self._anywhere.finditer(content), _LOOKED_AT):
             read = self.read(found[0].decode("ascii"), now)
             if not isinstance(read, Doubt):
                 return read
