@@ -19,7 +19,7 @@ from workers.email.return_path import ReturnPaths
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PATHS = ReturnPaths("bounces@example.com", "s" * 32)
-ID = new_id(NOTIFICATION)
+ID = "ntf_0199f2c4b7a17cc1a3d2e5f60718293a"
 PATH = PATHS.make(ID, NOW)
 DEADLINE = 10.0
 

@@ -89,6 +89,7 @@ async def test_an_international_domain_is_signed_for_in_its_ascii_form() -> None
         RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         elliptic(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     ],
+    ids=["empty", "nonsense", "damaged", "with a password", "public", "elliptic"],
 )
 def test_a_key_that_cannot_sign_stops_the_start_with_one_line(key: bytes, tmp_path: Path) -> None:
     path = tmp_path / "dkim.pem"

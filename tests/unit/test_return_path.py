@@ -12,7 +12,7 @@ from domain.recipient import email_problem
 from workers.email.return_path import LAPSE_DAYS, Doubt, ReturnPaths
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-ID = new_id(NOTIFICATION)
+ID = "ntf_0199f2c4b7a17cc1a3d2e5f60718293a"
 PATHS = ReturnPaths("bounces@example.com", "s" * 32)
 PATH = PATHS.make(ID, NOW)
 
