@@ -91,7 +91,8 @@ async def _relay(builder: Builder) -> ASGIApp:
 async def _bounces(builder: Builder) -> ASGIApp:
     if builder.settings.bounce_listen is None:
         raise ConfigurationError("HELIOGRAPH_BOUNCE_LISTEN: the bounce listener needs to know where to listen.")
-    builder.add_bounces(await builder.open_databases("gateway"))
+    databases, peers = await builder.open_databases("gateway"), builder.peers()
+    builder.add_bounces(databases, peers.users())
     return builder.plain_app()
 
 
@@ -141,12 +142,12 @@ async def build_embedded(settings: Settings) -> System:
         system.add("sandbox", stop=part.stop)
     builder = Builder(_with_sandbox(settings, folder, mailbox, endpoint), system, embedded=True)
     databases = await builder.open_databases("gateway", "users", "templates")
-    if settings.bounce_listen is not None:
-        builder.add_bounces(databases)
     services = {"users": builder.add_users(databases), "templates": builder.add_templates(databases)}
     beside = {f"/v1/{name}": service for name, service in services.items()}
     peers = builder.peers()
     users, templates = peers.users(services["users"]), peers.templates(services["templates"])
+    if settings.bounce_listen is not None:
+        builder.add_bounces(databases, users)
     identity = open_identity(builder.settings, system, databases["gateway"], builder.open_changes())
     gateway = builder.add_gateway(databases, identity, users, templates, beside)
     builder.add_relay(databases)

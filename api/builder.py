@@ -322,18 +322,19 @@ class Builder:
         address = self.settings.bounce_address
         return None if address is None else ReturnPaths(address, self._secret())
 
-    def add_bounces(self, databases: Databases) -> None:
+    def add_bounces(self, databases: Databases, users: UsersClient) -> None:
         """The bounce listener, where the settings say."""
         paths, endpoint = self.return_paths(), self.settings.bounce_endpoint
         assert paths is not None, "the settings refuse a listener without an address"
         assert endpoint is not None, "without one there is no listener"
-        listener = BounceListener(endpoint, paths, self.callbacks(databases), metrics=self.metrics)
+        listener = BounceListener(endpoint, paths, self.callbacks(databases, users), metrics=self.metrics)
         stop = partial(listener.stop, self.settings.drain_seconds)
         self.system.add("bounce listener", start=listener.start, stop=stop)
         self.checks["bounces"] = listener.check
 
-    def callbacks(self, databases: Databases) -> Callbacks:
-        """The one place where what providers say is taken in: `SqlCallbacks` on the gateway database belongs here."""
+    def callbacks(self, databases: Databases, users: UsersClient) -> Callbacks:
+        """What takes in what is said after we have sent. This is the one place to put it: `SqlCallbacks` on the gateway
+        database, with `users` for who opts out and `announce` for what was committed."""
         raise ConfigurationError("HELIOGRAPH_BOUNCE_LISTEN: this version has nothing yet that records bounces.")
 
     def push_sender(self, templates: TemplatesClient) -> Sender:

@@ -103,6 +103,10 @@ class Talk:
             assert (await self.say(f"RCPT TO:<{recipient}>".encode())).startswith(b"250")
         assert (await self.say(b"DATA")).startswith(b"354")
 
+    def write(self, data: bytes) -> None:
+        """Say it and do not wait for an answer."""
+        self._writer.write(data)
+
     def close(self) -> None:
         self._writer.close()
 
@@ -277,6 +281,32 @@ class TestLimits:
         assert [record for record in caplog.records if record.exc_info] == []
         await world.send(mails.POSTFIX)
         assert len(world.recorder.callbacks) == 1
+
+
+class TestGoneInTheMiddle:
+    @pytest.mark.parametrize("part", [b"", b"From: x\r\n", mails.POSTFIX[:300], mails.POSTFIX + b"\r\n."])
+    async def test_half_a_mail_is_none_and_leaves_no_trace(
+        self, world: World, part: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with talk(world) as mail_server:
+            assert (await mail_server.hear()).startswith(b"220")
+            await mail_server.begin_mail()
+            mail_server.write(part)
+        await world.send(mails.VACATION)
+        await world.listener.stop(DEADLINE)
+        assert world.recorder.callbacks == []
+        assert [record for record in caplog.records if record.exc_info] == []
+
+    async def test_who_does_not_wait_for_the_answer_says_it_again_and_does_no_harm(self, world: World) -> None:
+        world.recorder.gate.clear()
+        async with talk(world) as mail_server:
+            assert (await mail_server.hear()).startswith(b"220")
+            await mail_server.begin_mail()
+            mail_server.write(mails.POSTFIX.replace(b"\n", b"\r\n") + b"\r\n.\r\n")
+            await world.recorder.asked.wait()
+        world.recorder.gate.set()
+        await world.send(mails.POSTFIX)
+        assert {callback.notification_id for callback in world.recorder.callbacks} == {ID}
 
 
 class TestStopping:

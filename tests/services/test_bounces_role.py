@@ -60,9 +60,9 @@ async def worker(chosen: Settings) -> System:
 
 @pytest.mark.parametrize("make", [worker, build_embedded], ids=["work", "up"])
 async def test_it_takes_bounces_and_says_how_it_does(
-    make: Callable[[Settings], Awaitable[System]], recorder: Recorder, tmp_path: Path
+    make: Callable[[Settings], Awaitable[System]], recorder: Recorder, tmp_path: Path, redis_url: str
 ) -> None:
-    chosen = settings(tmp_path)
+    chosen = settings(tmp_path, feed_url=redis_url, users_url="http://127.0.0.1:1")
     assert chosen.bounce_endpoint is not None
     host, port = chosen.bounce_endpoint
     system = await make(chosen)
