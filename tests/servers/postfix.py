@@ -23,6 +23,7 @@ flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
 relay unix - - n - - smtp
+lmtp unix - - n - - lmtp
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
@@ -35,14 +36,15 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 class PostfixServer(ServerProcess):
-    """Takes mail on loopback and hands it to `relay`, a port there; mail to `returns` goes to the port given for it.
+    """Takes mail on loopback and hands it to `relay`, a port there; mail to the domain of `returns` goes the way
+    that it gives, such as `lmtp:[127.0.0.1]:2525`.
 
     A mail that is put off is tried again every second, and its sender hears of it after one.
     """
 
     name = "postfix"
 
-    def __init__(self, *, relay: int, returns: tuple[str, int]) -> None:
+    def __init__(self, *, relay: int, returns: tuple[str, str]) -> None:
         super().__init__()
         [self.port] = free_ports(1)
         self._relay = relay
@@ -64,7 +66,7 @@ class PostfixServer(ServerProcess):
         (config / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
 
     def _settings(self, queue: Path, data: Path) -> dict[str, str]:
-        domain, port = self._returns
+        domain, way = self._returns
         return {
             "compatibility_level": "2",
             "queue_directory": str(queue),
@@ -78,7 +80,7 @@ class PostfixServer(ServerProcess):
             "inet_interfaces": "loopback-only",
             "inet_protocols": "ipv4",
             "relayhost": f"[127.0.0.1]:{self._relay}",
-            "transport_maps": f"inline:{{ {{ {domain} = smtp:[127.0.0.1]:{port} }} }}",
+            "transport_maps": f"inline:{{ {{ {domain} = {way} }} }}",
             "disable_dns_lookups": "yes",
             "smtp_host_lookup": "native",
             "smtpd_relay_restrictions": "permit_mynetworks, reject",

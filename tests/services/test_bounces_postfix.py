@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -39,14 +39,15 @@ class Heard:
 
 
 @asynccontextmanager
-async def sent(refusal: bytes, notification_id: str) -> AsyncIterator[Heard]:
+async def sent(refusal: bytes, notification_id: str, back_by: str = "smtp") -> AsyncIterator[Heard]:
     """Our mail is in the hands of a Postfix whose next server answers its recipient with `refusal`."""
     heard = Heard()
     listener = BounceListener(("127.0.0.1", 0), PATHS, heard)
     await listener.start()
     try:
         async with ScriptedServer({"RCPT": refusal}).running() as next_server:
-            postfix = PostfixServer(relay=next_server.port, returns=("bounces.example.com", listener.port))
+            way = f"{back_by}:[127.0.0.1]:{listener.port}"
+            postfix = PostfixServer(relay=next_server.port, returns=("bounces.example.com", way))
             await asyncio.to_thread(postfix.__enter__)
             try:
                 await _send(postfix.url, notification_id)
@@ -67,19 +68,18 @@ async def _send(url: str, notification_id: str) -> None:
     assert answer.outcome is Outcome.ACCEPTED
 
 
-Sent = Callable[[bytes, str], AbstractAsyncContextManager[Heard]]
-
-
 @pytest.mark.parametrize(
-    ("refusal", "code", "words"),
+    ("refusal", "back_by", "code", "words"),
     [
-        (b"550 5.1.1 <ada.lovelace@example.com>: there is no ada.lovelace here", "5.1.1", "(address) there is no"),
-        (b"552 5.2.2 the mailbox is full", "5.2.2", "the mailbox is full"),
+        (b"550 5.1.1 <ada.lovelace@example.com>: no ada.lovelace here", "smtp", "5.1.1", "(address) no (address) here"),
+        (b"552 5.2.2 the mailbox is full", "lmtp", "5.2.2", "the mailbox is full"),
     ],
 )
-async def test_a_refusal_behind_our_server_comes_back_as_a_bounce(refusal: bytes, code: str, words: str) -> None:
+async def test_a_refusal_behind_our_server_comes_back_as_a_bounce(
+    refusal: bytes, back_by: str, code: str, words: str
+) -> None:
     id = new_id(NOTIFICATION)
-    async with sent(refusal, id) as heard:
+    async with sent(refusal, id, back_by) as heard:
         callback = await heard.next()
     assert (callback.notification_id, callback.kind) == (id, CallbackKind.BOUNCED)
     assert (callback.permanent, callback.code) == (True, code)
