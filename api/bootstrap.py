@@ -23,6 +23,7 @@ from api.settings import Settings
 from api.system import System
 from domain.channels import NUDGE_CHANNEL
 from domain.concurrency import Tasks
+from domain.errors import ConfigurationError
 from domain.ids import INSTANCE, new_id
 from domain.notification import Channel
 from domain.ports import Bell
@@ -87,6 +88,14 @@ async def _relay(builder: Builder) -> ASGIApp:
     return builder.plain_app()
 
 
+async def _bounces(builder: Builder) -> ASGIApp:
+    if builder.settings.bounce_listen is None:
+        raise ConfigurationError("HELIOGRAPH_BOUNCE_LISTEN: the bounce listener needs to know where to listen.")
+    databases, peers = await builder.open_databases("gateway"), builder.peers()
+    builder.add_bounces(databases, peers.users())
+    return builder.plain_app()
+
+
 async def _sandbox(builder: Builder) -> ASGIApp:
     mailbox, pushes = Mailbox(builder.settings.host, builder.settings.sandbox_smtp_port), FcmStore()
     builder.system.add("mailbox", start=mailbox.start, stop=mailbox.stop)
@@ -102,6 +111,7 @@ ROLES: dict[str, Callable[[Builder], Awaitable[ASGIApp]]] = {
     "push": partial(_worker, Channel.PUSH),
     "dispatch": _dispatch,
     "relay": _relay,
+    "bounces": _bounces,
     "sandbox": _sandbox,
 }
 
@@ -120,6 +130,7 @@ SECRETS = {
     "templates": ("service_token",),
     "email": ("service_token", "secret"),
     "push": ("service_token", "secret"),
+    "bounces": ("service_token", "secret"),
 }
 """The settings of each role that nobody may guess."""
 
@@ -143,6 +154,8 @@ async def build_embedded(settings: Settings) -> System:
     beside = {f"/v1/{name}": service for name, service in services.items()}
     peers = builder.peers()
     users, templates = peers.users(services["users"]), peers.templates(services["templates"])
+    if settings.bounce_listen is not None:
+        builder.add_bounces(databases, users)
     identity = open_identity(builder.settings, system, databases["gateway"], builder.open_changes())
     gateway = builder.add_gateway(databases, identity, users, templates, beside)
     builder.add_relay(databases)

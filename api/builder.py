@@ -61,6 +61,9 @@ from workers.broker.rabbitmq import RabbitBroker
 from workers.cache import MemoryCache, RedisCache
 from workers.consumer import Worker, WorkerSettings
 from workers.dispatcher import Dispatcher
+from workers.email.bounces import BounceListener
+from workers.email.dkim_signer import DkimSigner
+from workers.email.return_path import ReturnPaths
 from workers.email.service import EmailSender, EmailSettings
 from workers.push.fcm import FcmProvider
 from workers.push.service import PushSender
@@ -146,9 +149,13 @@ class Builder:
 
     def suppressions(self, databases: Databases) -> SqlSuppressions:
         """Our blocks on contact points."""
+        return SqlSuppressions(databases["gateway"], self._secret())
+
+    def _secret(self) -> str:
+        """What is hashed with."""
         secret = self.settings.secret or self.settings.service_token
         assert secret is not None, "secrets are checked before anything is built"
-        return SqlSuppressions(databases["gateway"], secret)
+        return secret
 
     def _refuse_in_process(self, name: str) -> None:
         """What is in one process cannot be shared with others."""
@@ -201,7 +208,7 @@ class Builder:
         feed = Follower(SqlStatusLog(database), bell)
         eraser = Eraser(database, status_store, suppressions, users, self.announce)
         self.open_changes().heed(eraser.heed)
-        callbacks = SqlCallbacks(database, status_store, suppressions, OptOuts(users, suppressions), self.announce)
+        callbacks = self.callbacks(databases, users)
         previews, renderer = Previews(templates), Renderer()
         ahead = Ahead(renderer)
         self.system.add("requests", stop=requests.drain)
@@ -288,7 +295,8 @@ class Builder:
 
     def email_sender(self, templates: TemplatesClient) -> Sender:
         """Email's way out."""
-        providers = email_providers(self.settings)
+        signer = self.dkim_signer()
+        providers = email_providers(self.settings, sign=None if signer is None else signer.signed)
         for provider in providers:
             self.system.add(provider.name, stop=provider.close)
         breakers = self.breakers([provider.name for provider in providers])
@@ -296,9 +304,41 @@ class Builder:
         settings = EmailSettings(
             sender=self.settings.email_from,
             sender_name=self.settings.email_from_name,
+            reply_to=self.settings.email_reply_to,
+            return_paths=self.return_paths(),
             unsubscribe_url=links_of(self.settings).url_of,
         )
         return EmailSender(chain, templates, settings)
+
+    def dkim_signer(self) -> DkimSigner | None:
+        """What signs mail by SMTP; None where no key is named."""
+        domain, selector, path = (
+            self.settings.dkim_domain,
+            self.settings.dkim_selector,
+            self.settings.dkim_key_file,
+        )
+        return DkimSigner.from_file(domain, selector, path) if domain and selector and path else None
+
+    def return_paths(self) -> ReturnPaths | None:
+        """Where bounces come back to; None where nobody waits for them."""
+        address = self.settings.bounce_address
+        return None if address is None else ReturnPaths(address, self._secret())
+
+    def add_bounces(self, databases: Databases, users: UsersClient) -> None:
+        """The bounce listener, where the settings say."""
+        paths, endpoint = self.return_paths(), self.settings.bounce_endpoint
+        assert paths is not None, "the settings refuse a listener without an address"
+        assert endpoint is not None, "without one there is no listener"
+        listener = BounceListener(endpoint, paths, self.callbacks(databases, users), metrics=self.metrics)
+        stop = partial(listener.stop, self.settings.drain_seconds)
+        self.system.add("bounce listener", start=listener.start, stop=stop)
+        self.checks["bounces"] = listener.check
+
+    def callbacks(self, databases: Databases, users: UsersClient) -> SqlCallbacks:
+        """What takes in what is said after we have sent."""
+        database, suppressions = databases["gateway"], self.suppressions(databases)
+        opt_outs = OptOuts(users, suppressions)
+        return SqlCallbacks(database, SqlStatusStore(database), suppressions, opt_outs, self.announce)
 
     def push_sender(self, templates: TemplatesClient) -> Sender:
         """Push's way out."""

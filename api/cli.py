@@ -44,6 +44,7 @@ class Work(StrEnum):
     PUSH = "push"
     DISPATCH = "dispatch"
     RELAY = "relay"
+    BOUNCES = "bounces"
     SANDBOX = "sandbox"
 
 
@@ -67,7 +68,8 @@ def serve(service: Service) -> None:
 
 @app.command()
 def work(role: Work) -> None:
-    """Run a worker: the Email Service, the Push Service, a dispatcher, the status relay, or the sandbox."""
+    """Run a worker: the Email Service, the Push Service, a dispatcher, the status relay, the bounce listener, or the
+    sandbox."""
     from api.run import run_role
 
     _run(lambda: run_role(role.value))

@@ -1,6 +1,7 @@
 """What the channels send by, made from the settings: the third part of the composition root, beside `api.builder`."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from api.settings import PREFIX, Settings
 from domain.errors import ConfigurationError
@@ -12,13 +13,18 @@ from workers.email.sendgrid import SendGridProvider
 from workers.email.smtp import SmtpProvider
 from workers.pacing import Pace, Rate
 
+Sign = Callable[[bytes], bytes]
+Maker = Callable[[Settings], EmailProvider]
 
-def email_providers(settings: Settings) -> list[EmailProvider]:
-    """Those that the settings name, in their order. Opens no socket.
+
+def email_providers(settings: Settings, sign: Sign | None = None) -> list[EmailProvider]:
+    """Those that the settings name, in their order. Opens no socket. `sign` signs what goes by SMTP; others sign
+    themselves.
 
     Raises `ConfigurationError`, with one line that names the variable, for the first one that cannot work.
     """
-    return [_MAKERS[name](settings) for name in settings.email_providers]
+    makers: Mapping[str, Maker] = {**_MAKERS, "smtp": partial(_smtp, sign=sign)}
+    return [makers[name](settings) for name in settings.email_providers]
 
 
 def mails_at_once(settings: Settings) -> int:
@@ -35,9 +41,9 @@ def paces(settings: Settings) -> Mapping[str, Pace]:
     return {name: Pace(Rate(rate.calls, rate.seconds)) for name, rate in settings.provider_rates.items()}
 
 
-def _smtp(settings: Settings) -> EmailProvider:
+def _smtp(settings: Settings, sign: Sign | None) -> EmailProvider:
     url = _needed(settings.smtp_url, "smtp_url", "the Email Service needs to know its mail server")
-    return SmtpProvider(url, pool_size=settings.smtp_pool)
+    return SmtpProvider(url, pool_size=settings.smtp_pool, sign=sign)
 
 
 def _sendgrid(settings: Settings) -> EmailProvider:
@@ -51,8 +57,7 @@ def _mailgun(settings: Settings) -> EmailProvider:
     return MailgunProvider(key, domain, settings.mailgun_url)
 
 
-_MAKERS: Mapping[str, Callable[[Settings], EmailProvider]] = {
-    "smtp": _smtp,
+_MAKERS: Mapping[str, Maker] = {
     "sendgrid": _sendgrid,
     "mailgun": _mailgun,
 }

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from api.provider_rates import ProviderRate, parse_rates
 from domain.deliver import LEASE_MARGIN
 from domain.errors import ConfigurationError
+from domain.recipient import email_problem
 from domain.retry import DEFAULT_SCHEDULE, AfterUnknown, RetryPolicy
 
 PREFIX = "HELIOGRAPH_"
@@ -62,8 +63,8 @@ class Settings(BaseSettings):
     secret: str | None = Field(
         None,
         min_length=32,
-        description="What suppressed addresses are hashed and links signed with; left out, it is the service token. "
-        "Never change it.",
+        description="What suppressed addresses and return paths are hashed and links signed with; left out, it is the "
+        "service token. Never change it.",
     )
     jwt_secret: str | None = Field(
         None, min_length=32, description="The HS256 secret of the tokens that end users come with; `sub` is the user."
@@ -136,6 +137,20 @@ class Settings(BaseSettings):
     )
     email_from: str = Field("heliograph@sandbox.heliograph.test", description="The address that mail is from.")
     email_from_name: str | None = Field("Heliograph", description="The name that mail is from.")
+    email_reply_to: str | None = Field(None, description="Where answers to mail go; left out, where it is from.")
+    bounce_address: str | None = Field(
+        None, description="Where bounces come back to: `bounces@example.com` makes `bounces+ntf_…@example.com`."
+    )
+    bounce_listen: str | None = Field(
+        None, description="`host:port` where the bounce listener takes them by SMTP or LMTP; `up` has one if it is set."
+    )
+    dkim_domain: str | None = Field(None, description="The domain that mail by SMTP is signed for (DKIM).")
+    dkim_selector: str | None = Field(
+        None, description="The name of the key: it is at `<selector>._domainkey.<domain>`."
+    )
+    dkim_key_file: str | None = Field(
+        None, validate_default=True, description="Path of the private key in PEM: RSA or Ed25519."
+    )
     push_providers: Names = Field(("fcm",), description="In order of preference, with commas: `fcm`.")
     fcm_project: str = Field("heliograph-sandbox", description="The Firebase project.")
     fcm_credentials: str | None = Field(None, description="Path of the service account's JSON file.")
@@ -201,6 +216,32 @@ class Settings(BaseSettings):
     def _email_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _known(value, EMAIL_PROVIDERS)
 
+    @field_validator("email_from", "email_reply_to", "bounce_address")
+    @classmethod
+    def _mailbox(cls, value: str | None) -> str | None:
+        if value is not None and (problem := email_problem(value)) is not None:
+            raise ValueError(f"the address {problem}")
+        return value
+
+    @field_validator("bounce_listen")
+    @classmethod
+    def _listen(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not info.data.get("bounce_address"):
+            raise ValueError("needs HELIOGRAPH_BOUNCE_ADDRESS, or nothing would come")
+        if value is not None:
+            _host_and_port(value)
+        return value
+
+    @field_validator("dkim_key_file")
+    @classmethod
+    def _dkim(cls, value: str | None, info: ValidationInfo) -> str | None:
+        given = [info.data.get("dkim_domain"), info.data.get("dkim_selector"), value]
+        if any(given) and not all(given):
+            raise ValueError(
+                "is set together with HELIOGRAPH_DKIM_DOMAIN and HELIOGRAPH_DKIM_SELECTOR, or none of them"
+            )
+        return value
+
     @field_validator("push_providers")
     @classmethod
     def _push_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -250,6 +291,11 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def bounce_endpoint(self) -> tuple[str, int] | None:
+        """Host and port of `bounce_listen`."""
+        return None if self.bounce_listen is None else _host_and_port(self.bounce_listen)
+
+    @property
     def retry_policy(self) -> RetryPolicy:
         """The policy that `retry_schedule` and `after_unknown` describe."""
         return RetryPolicy(schedule=self.retry_schedule, after_unknown=self.after_unknown)
@@ -295,6 +341,14 @@ def _origin(text: str) -> str:
     usual = {"http": 80, "https": 443}.get(parts.scheme)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + ("" if port in (None, usual) else f":{port}")
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    port = parts.port  # a port that cannot be raises ValueError by itself
+    if not parts.hostname or port is None or parts.path or parts.query or parts.fragment or parts.username:
+        raise ValueError(f"takes host:port such as 127.0.0.1:2525, not {text}")
+    return parts.hostname, port
 
 
 def _scheme(url: str, schemes: tuple[str, ...]) -> str:

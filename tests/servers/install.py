@@ -26,6 +26,7 @@ class Software:
     """Software as packages: its programs, and where they are when not on PATH (newest version first).
 
     `variable` is where the environment names what is used instead: a running server, or for Chromium a program.
+    `answers` is what Debian's package is told instead of asking (debconf).
     """
 
     title: str
@@ -33,6 +34,7 @@ class Software:
     programs: tuple[str, ...]
     places: tuple[str, ...] = ()
     variable: str = ""
+    answers: str = ""
 
     def find(self) -> dict[str, Path] | None:
         """The path of each program, all from places that belong together; None if one is missing."""
@@ -78,6 +80,13 @@ NODE = Software(
     programs=("node", "npm"),
     places=("/opt/homebrew/bin",),
 )
+POSTFIX = Software(
+    title="Postfix 3.5 or newer",
+    package="postfix",
+    programs=("postfix",),
+    places=("/usr/sbin",),
+    answers="postfix postfix/main_mailer_type select No configuration",  # so that no server of the system's is started
+)
 CHROMIUM = Software(
     title="Chromium",
     package="chromium",
@@ -110,7 +119,13 @@ def _install(software: Software) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     apt_get = [*prefix, "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
     with _alone():
-        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *software.package.split()]):
+        if software.answers:
+            told = software.answers.encode()
+            subprocess.run([*prefix, "debconf-set-selections"], input=told, env=environment, check=False)
+        for arguments in (
+            ["update"],
+            ["install", "--yes", "--no-install-recommends", "--no-remove", *software.package.split()],
+        ):
             subprocess.run([*apt_get, *arguments], env=environment, stdin=subprocess.DEVNULL, check=False)
 
 

@@ -11,6 +11,7 @@ from api.settings import load_settings
 from api.system import System
 from api.templates.client import TemplatesClient
 from domain.errors import ConfigurationError, NotFound, UpstreamUnavailable
+from domain.ids import NOTIFICATION, new_id
 from domain.notification import Channel, Outcome, Priority, Status
 from domain.outgoing import Answer, OutgoingEmail, Pinned
 from domain.ports import Claim, EmailProvider, Known
@@ -18,6 +19,7 @@ from domain.recipient import Recipient
 from domain.template import Content, Template, TemplateLocale, TemplateVersion
 from tests.contracts.http_api import Fate
 from tests.contracts.sendgrid_server import KEY, SendGridApi
+from workers.email.return_path import ReturnPaths
 from workers.email.service import EmailSender, EmailSettings
 from workers.email.smtp import SmtpProvider
 from workers.resilience import Breaker, ProviderChain
@@ -233,8 +235,13 @@ async def test_when_every_breaker_is_open_no_attempt_is_used() -> None:
 
 async def test_the_return_path_names_the_notification() -> None:
     provider = accepting()
-    await sender_with(provider, bounce_address="bounces@heliograph.test").send(claim(), DEADLINE)
-    assert provider.mails[0].envelope_sender == "bounces+ntf_0190@heliograph.test"
+    paths = ReturnPaths("bounces@heliograph.test", "s" * 32)
+    one = claim(id=new_id(NOTIFICATION))
+    await sender_with(provider, return_paths=paths).send(one, DEADLINE)
+    returned = provider.mails[0].envelope_sender
+    assert returned is not None
+    assert returned.startswith(f"bounces+{one.id}-")
+    assert paths.read(returned, NOW) == one.id
 
 
 async def test_one_click_unsubscribe_where_there_is_a_link() -> None:
@@ -252,13 +259,18 @@ async def test_one_click_unsubscribe_where_there_is_a_link() -> None:
     assert "List-Unsubscribe" not in without
 
 
+async def test_replies_to_an_international_domain_go_to_its_ascii_form() -> None:
+    provider = accepting()
+    await sender_with(provider, reply_to="help@straße.example").send(claim(), DEADLINE)
+    assert dict(provider.mails[0].headers)["Reply-To"] == "help@xn--strae-oqa.example"
+
+
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
-        ({"sender": "nobody"}, "EMAIL_SENDER"),
-        ({"sender": "grüße@example.com"}, "EMAIL_SENDER"),
-        ({"sender": "a@example.com", "reply_to": "b"}, "EMAIL_REPLY_TO"),
-        ({"sender": "a@example.com", "bounce_address": f"{'b' * 40}@example.com"}, "EMAIL_BOUNCE_ADDRESS"),
+        ({"sender": "nobody"}, "HELIOGRAPH_EMAIL_FROM"),
+        ({"sender": "grüße@example.com"}, "HELIOGRAPH_EMAIL_FROM"),
+        ({"sender": "a@example.com", "reply_to": "b"}, "HELIOGRAPH_EMAIL_REPLY_TO"),
     ],
 )
 def test_settings_that_no_mail_could_be_sent_with_are_named(settings: dict[str, Any], name: str) -> None:

@@ -34,6 +34,40 @@ def test_origins_are_kept_as_browsers_name_them(
     assert load_settings().allowed_origins == expected
 
 
+GOOD_DKIM = {"DKIM_DOMAIN": "example.com", "DKIM_SELECTOR": "mail", "DKIM_KEY_FILE": "dkim.pem"}
+GOOD_BOUNCES = {"BOUNCE_ADDRESS": "bounces@example.com", "BOUNCE_LISTEN": "[::1]:2525"}
+
+
+def test_bounces_and_signatures_are_set_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**GOOD_DKIM, **GOOD_BOUNCES}.items():
+        monkeypatch.setenv(f"HELIOGRAPH_{name}", value)
+    assert load_settings().bounce_endpoint == ("::1", 2525)
+    assert load_settings().dkim_key_file == "dkim.pem"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"BOUNCE_ADDRESS": "bounces"}, "BOUNCE_ADDRESS"),
+        ({"EMAIL_REPLY_TO": "a b@example.com"}, "EMAIL_REPLY_TO"),
+        ({"EMAIL_FROM": "nobody"}, "EMAIL_FROM"),
+        ({"BOUNCE_LISTEN": "127.0.0.1:2525"}, "BOUNCE_LISTEN"),
+        *(
+            ({**GOOD_BOUNCES, "BOUNCE_LISTEN": bad}, "BOUNCE_LISTEN")
+            for bad in ("2525", "host", ":25", "a:b", "a:99999")
+        ),
+        *(({**GOOD_DKIM, missing: ""}, "DKIM_KEY_FILE") for missing in GOOD_DKIM),
+    ],
+)
+def test_mail_settings_that_cannot_be_are_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], named: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"HELIOGRAPH_{name}", value)
+    with pytest.raises(ConfigurationError, match=rf"^HELIOGRAPH_{named}: [^\n]+$"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     "given", ["shop.example", "https://shop.example/page", "https://", "https://a:x", "https://a@b"]
 )

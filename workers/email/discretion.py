@@ -12,10 +12,20 @@ _LEAST = 3
 
 
 def discreet(said: str, mail: OutgoingEmail) -> str:
-    """`said` on one line, without any address, and without the recipient's name or what stands before their @."""
+    """`said` without any address, and without the recipient's name."""
+    return _without(without_address(said, mail.to), mail.to_name, "(name)")
+
+
+def without_address(said: str, recipient: str) -> str:
+    """`said` on one line, without any address, and without what stands before the recipient's @."""
     text = _ADDRESS.sub("(address)", "".join(char if char.isprintable() else " " for char in said))
-    local = mail.to.rpartition("@")[0]
-    for hidden, stands_in in ((local, "(address)"), (local.partition("+")[0], "(address)"), (mail.to_name, "(name)")):
-        if hidden is not None and len(hidden) >= _LEAST:
-            text = re.sub(rf"(?<!\w){re.escape(hidden)}(?!\w)", stands_in, text, flags=re.IGNORECASE)
+    local = recipient.rpartition("@")[0]
+    for hidden in (local, local.partition("+")[0]):
+        text = _without(text, hidden, "(address)")
     return " ".join(text.split())
+
+
+def _without(text: str, hidden: str | None, stands_in: str) -> str:
+    if hidden is None or len(hidden) < _LEAST:
+        return text
+    return re.sub(rf"(?<!\w){re.escape(hidden)}(?!\w)", stands_in, text, flags=re.IGNORECASE)

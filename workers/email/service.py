@@ -6,19 +6,19 @@ from collections.abc import Callable
 import msgspec
 
 from domain.errors import ConfigurationError
-from domain.ids import NOTIFICATION, new_id
 from domain.notification import Channel
 from domain.outgoing import Delivered, OutgoingEmail
 from domain.ports import Claim, EmailProvider, Templates
 from domain.recipient import UNREACHABLE, email_problem
 from domain.template import Rendered, Renderer
 from workers.email.headers import wire_address
+from workers.email.return_path import ReturnPaths
 from workers.rendering import refused, rendered_or_refused
 from workers.resilience import Chained, ProviderChain
 
 
 class EmailSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the mail is from. `bounce_address` (`bounces@example.com`) makes return paths that name the notification.
+    """Who the mail is from. `return_paths` make envelope senders that name the notification; left out, it is `sender`.
 
     `unsubscribe_url` gives a mail's one-click link (RFC 8058), or None for a mail that has none.
     """
@@ -26,7 +26,7 @@ class EmailSettings(msgspec.Struct, frozen=True, kw_only=True):
     sender: str
     sender_name: str | None = None
     reply_to: str | None = None
-    bounce_address: str | None = None
+    return_paths: ReturnPaths | None = None
     unsubscribe_url: Callable[[Claim], str | None] | None = None
 
 
@@ -75,7 +75,7 @@ class EmailSender:
 
 def compose(claim: Claim, rendered: Rendered, settings: EmailSettings) -> OutgoingEmail:
     """The mail to the claim's recipient, who has an address. The same notification always has the same Message-ID."""
-    bounces = settings.bounce_address
+    paths = settings.return_paths
     return OutgoingEmail(
         to=claim.recipient.email or "",
         to_name=" ".join((claim.recipient.name or "").split()) or None,
@@ -87,14 +87,8 @@ def compose(claim: Claim, rendered: Rendered, settings: EmailSettings) -> Outgoi
         message_id=f"<{claim.id}@{wire_address(settings.sender).rpartition('@')[2]}>",
         notification_id=claim.id,
         headers=_headers(claim, settings),
-        envelope_sender=None if bounces is None else return_path(bounces, claim.id),
+        envelope_sender=None if paths is None else paths.make(claim.id, claim.claimed_at),
     )
-
-
-def return_path(bounce_address: str, notification_id: str) -> str:
-    """The envelope sender that a bounce comes back to (VERP): `bounces+ntf_…@example.com`."""
-    local, _, domain = bounce_address.rpartition("@")
-    return f"{local}+{notification_id}@{domain}"
 
 
 def conclude(chained: Chained) -> Delivered:
@@ -118,7 +112,7 @@ def conclude(chained: Chained) -> Delivered:
 def _headers(claim: Claim, settings: EmailSettings) -> tuple[tuple[str, str], ...]:
     headers = [("Auto-Submitted", "auto-generated")]  # RFC 3834: no out-of-office replies, please
     if settings.reply_to is not None:
-        headers.append(("Reply-To", settings.reply_to))
+        headers.append(("Reply-To", wire_address(settings.reply_to)))
     url = settings.unsubscribe_url(claim) if settings.unsubscribe_url is not None else None
     if url is not None:
         headers += [("List-Unsubscribe", f"<{url}>"), ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")]
@@ -126,17 +120,11 @@ def _headers(claim: Claim, settings: EmailSettings) -> tuple[tuple[str, str], ..
 
 
 def _check(settings: EmailSettings) -> None:
-    bounces = settings.bounce_address
-    addresses = {
-        "EMAIL_SENDER": settings.sender,
-        "EMAIL_REPLY_TO": settings.reply_to,
-        "EMAIL_BOUNCE_ADDRESS": None if bounces is None else return_path(bounces, new_id(NOTIFICATION)),
-    }
-    for name, address in addresses.items():
+    for name, address in {"EMAIL_FROM": settings.sender, "EMAIL_REPLY_TO": settings.reply_to}.items():
         if address is None:
             continue
         problem = email_problem(address)
         if problem is None and not address.rpartition("@")[0].isascii():
             problem = "needs SMTPUTF8, which not every server has"
         if problem is not None:
-            raise ConfigurationError(f"{name} {problem}.")
+            raise ConfigurationError(f"HELIOGRAPH_{name}: the address {problem}.")

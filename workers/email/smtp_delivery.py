@@ -6,6 +6,7 @@ a connection carry another mail.
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 
@@ -46,15 +47,16 @@ class Envelope(msgspec.Struct, frozen=True):
     international: bool
 
     @classmethod
-    def of(cls, mail: OutgoingEmail, date: datetime) -> "Envelope":
-        """Written out. Raises ValueError for what cannot be mailed."""
+    def of(cls, mail: OutgoingEmail, date: datetime, sign: Callable[[bytes], bytes] | None = None) -> "Envelope":
+        """Written out, and the message as `sign` gives it back. Raises ValueError for what cannot be mailed."""
         international = needs_smtputf8(mail)
         sender = wire_address(mail.envelope_sender or mail.sender)
+        message = build(mail, date)
         parameters = " SMTPUTF8 BODY=8BITMIME" if international else ""
         return cls(
             f"MAIL FROM:<{sender}>{parameters}".encode(),
             f"RCPT TO:<{wire_address(mail.to)}>".encode(),
-            for_data(build(mail, date)),
+            for_data(message if sign is None else sign(message)),
             international,
         )
 
