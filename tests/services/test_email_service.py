@@ -285,7 +285,11 @@ async def test_the_role_sends_by_the_providers_of_the_settings_in_their_order_an
     api.fate = Fate.BUSY
     async with api.running():
         settings = load_settings(
-            email_providers="sendgrid,smtp", sendgrid_api_key=KEY, sendgrid_url=api.url, smtp_url=mailbox.url
+            email_providers="sendgrid,smtp",
+            sendgrid_api_key=KEY,
+            sendgrid_url=api.url,
+            smtp_url=mailbox.url,
+            secret="a secret of this test and of nothing else",
         )
         system = System()
         sender = Builder(settings, system).email_sender(cast(TemplatesClient, FakeTemplates()))
