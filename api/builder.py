@@ -58,6 +58,7 @@ from workers.dispatcher import Dispatcher
 from workers.email.service import EmailSender, EmailSettings
 from workers.email.smtp import SmtpProvider
 from workers.push.fcm import FcmProvider
+from workers.push.onesignal import OneSignalProvider
 from workers.push.service import PushSender
 from workers.relay import Relay
 from workers.resilience import Breaker, ProviderChain, only_errors
@@ -294,13 +295,30 @@ class Builder:
 
     def push_sender(self, templates: TemplatesClient) -> Sender:
         """Push's way out."""
-        if self.settings.fcm_credentials is None and self.settings.fcm_url is None:
-            raise ConfigurationError("HELIOGRAPH_FCM_CREDENTIALS: the Push Service needs its service account's file.")
-        credentials, project = self.settings.fcm_credentials, self.settings.fcm_project
-        provider: PushProvider = FcmProvider(credentials, project, url=self.settings.fcm_url)
-        self.system.add("fcm", stop=provider.close)
-        chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now)
+        make: Mapping[str, Callable[[], PushProvider]] = {"fcm": self.fcm, "onesignal": self.onesignal}
+        providers = [make[name]() for name in dict.fromkeys(self.settings.push_providers)]
+        chain = ProviderChain(providers, self.breakers([provider.name for provider in providers]), clock=_now)
         return PushSender(chain, templates)
+
+    def fcm(self) -> FcmProvider:
+        """The Firebase project of the settings. Raises `ConfigurationError`."""
+        if self.settings.fcm_credentials is None and self.settings.fcm_url is None:
+            raise ConfigurationError("HELIOGRAPH_FCM_CREDENTIALS: FCM needs the service account's file.")
+        credentials, project = self.settings.fcm_credentials, self.settings.fcm_project
+        provider = FcmProvider(credentials, project, url=self.settings.fcm_url)
+        self.system.add("fcm", stop=provider.close)
+        return provider
+
+    def onesignal(self) -> OneSignalProvider:
+        """The OneSignal app of the settings. Raises `ConfigurationError`."""
+        app_id, key = self.settings.onesignal_app_id, self.settings.onesignal_api_key
+        if not app_id:
+            raise ConfigurationError("HELIOGRAPH_ONESIGNAL_APP_ID: OneSignal needs the id of its app.")
+        if not key:
+            raise ConfigurationError("HELIOGRAPH_ONESIGNAL_API_KEY: OneSignal needs the App API key of its app.")
+        provider = OneSignalProvider(app_id, key, url=self.settings.onesignal_url)
+        self.system.add("onesignal", stop=provider.close)
+        return provider
 
     def breakers(self, names: list[str]) -> Mapping[str, Breaker]:
         """One breaker a provider."""

@@ -93,10 +93,13 @@ class Settings(BaseSettings):
     smtp_pool: int = Field(20, ge=1, le=1000, description="Connections to the SMTP server per worker.")
     email_from: str = Field("heliograph@sandbox.heliograph.test", description="The address that mail is from.")
     email_from_name: str | None = Field("Heliograph", description="The name that mail is from.")
-    push_providers: Names = Field(("fcm",), description="In order of preference, with commas: `fcm`.")
+    push_providers: Names = Field(("fcm",), description="In order of preference, with commas: `fcm`, `onesignal`.")
     fcm_project: str = Field("heliograph-sandbox", description="The Firebase project.")
     fcm_credentials: str | None = Field(None, description="Path of the service account's JSON file.")
     fcm_url: str | None = Field(None, description="Another FCM endpoint, without credentials: the sandbox.")
+    onesignal_app_id: str | None = Field(None, description="The OneSignal app, a UUID.")
+    onesignal_api_key: str | None = Field(None, description="Its App API key.", repr=False)
+    onesignal_url: str | None = Field(None, description="Another endpoint that speaks OneSignal's REST API.")
 
     retry_schedule: Seconds = Field(DEFAULT_SCHEDULE, description="The waits between attempts, in seconds.")
     after_unknown: AfterUnknown = Field(AfterUnknown.RESEND, description="When the outcome is unknown: resend or hold.")
@@ -142,7 +145,7 @@ class Settings(BaseSettings):
     @field_validator("push_providers")
     @classmethod
     def _push_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _known(value, {"fcm"})
+        return _known(value, {"fcm", "onesignal"})
 
     @field_validator("allowed_origins")
     @classmethod
@@ -176,7 +179,7 @@ class Settings(BaseSettings):
     def _registry(cls, value: str | None) -> str | None:
         return value if value is None else _scheme(value, ("redis://", "rediss://"))
 
-    @field_validator("advertise_url", "users_url", "templates_url", "jwks_url")
+    @field_validator("advertise_url", "users_url", "templates_url", "jwks_url", "onesignal_url")
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         if value is not None:

@@ -14,7 +14,7 @@ import msgspec
 from domain.events import DeliveryItem, StatusChanged
 from domain.notification import Channel, Priority, Status
 from domain.outgoing import Answer, Delivered, OutgoingEmail, OutgoingPush, Pinned, PushOptions
-from domain.recipient import Recipient, Standing, Suppressed
+from domain.recipient import Device, Recipient, Standing, Suppressed
 from domain.template import Content, Template, TemplateVersion
 
 # ------------------------------------------------------------------------------------------------ the status store
@@ -314,6 +314,9 @@ class PushProvider(Protocol):
 
     name: str
 
+    def serves(self, device: Device) -> bool:
+        """Whether the device's token is of this provider's kind. It is never sent any other."""
+
     async def send(self, push: OutgoingPush, deadline: float) -> Answer:
         """One push notification to one device."""
 
@@ -361,10 +364,8 @@ class Suppressions(Protocol):
     """Our blocks on contact points. They are the gateway database's, which the workers share."""
 
     async def among(self, channel: Channel, contact_points: Collection[str]) -> Suppressed:
-        """Those of the contact points that are suppressed, and why. Calls that arrive together are one statement.
-
-        Raises `DatabaseUnavailable`.
-        """
+        """Those that are suppressed, and why; calls that arrive together are one statement. Raises
+        `DatabaseUnavailable`."""
 
 
 class Standings(Protocol):

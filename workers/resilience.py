@@ -212,8 +212,9 @@ class ProviderChain(Generic[P]):
         *,
         number: int,
         device_id: str | None = None,
+        among: Callable[[P], bool] = lambda provider: True,
     ) -> Chained:
-        """Call the first provider that is available; fail over while it is sure that nothing was sent.
+        """Call the first provider `among` them that is available; fail over while it is sure that nothing was sent.
 
         Only an outage leads to the next provider: PERMANENT and a recipient's TRANSIENT would be the same there, and
         UNKNOWN may have been sent. Each provider is called once at most, so the attempts differ in `provider`. All of
@@ -221,7 +222,8 @@ class ProviderChain(Generic[P]):
         """
         ends_at = time.monotonic() + deadline
         last = Chained()
-        for provider in self.providers:
+        providers = [provider for provider in self.providers if among(provider)]
+        for provider in providers:
             left = ends_at - time.monotonic()
             if left <= 0 or (last.answer is not None and left < self._least):
                 break
@@ -232,11 +234,14 @@ class ProviderChain(Generic[P]):
             last = Chained(answer=answer, provider=provider.name, attempts=(*last.attempts, record))
             if answer.outcome is not Outcome.TRANSIENT or not self.breakers[provider.name].is_outage(answer):
                 break
-        return last if last.answer is not None else Chained(retry_in=self.retry_in())
+        return last if last.answer is not None else Chained(retry_in=self._retry_in(providers))
 
     def retry_in(self) -> float:
         """Seconds until some provider is available; 0 if one is now."""
-        return min(breaker.retry_in() for breaker in self.breakers.values())
+        return self._retry_in(self.providers)
+
+    def _retry_in(self, providers: Sequence[P]) -> float:
+        return min((self.breakers[provider.name].retry_in() for provider in providers), default=0.0)
 
     async def _attempt(
         self, provider: P, do: Callable[[P, float], Awaitable[Answer]], left: float, number: int, device_id: str | None

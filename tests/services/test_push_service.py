@@ -64,6 +64,9 @@ class FakeProvider:
     def __init__(self, answers: dict[str, Answer]) -> None:
         self._answers = answers
 
+    def serves(self, device: Device) -> bool:
+        return True
+
     async def send(self, push: OutgoingPush, deadline: float) -> Answer:
         return self._answers[push.device.token]
 

@@ -7,9 +7,11 @@ import pytest
 
 from domain.notification import Outcome
 from domain.outgoing import Answer, OutgoingPush, PushAction, PushOptions
+from domain.push_payload import PayloadTooLargeError
 from domain.recipient import Device
-from workers.push.fcm_answer import QUOTA_PAUSE, answer_of
-from workers.push.fcm_message import MAX_TTL, PayloadTooLargeError, encode
+from workers.push.fcm_answer import answer_of
+from workers.push.fcm_message import MAX_TTL, encode
+from workers.push.reading import QUOTA_PAUSE
 from workers.push.transport import Reply
 
 NOW = 1_700_000_000.0

@@ -19,9 +19,12 @@ from google.oauth2.credentials import Credentials
 from domain.errors import ConfigurationError
 from domain.notification import Outcome
 from domain.outgoing import Answer, OutgoingPush
+from domain.push_payload import PayloadTooLargeError
+from domain.recipient import Device, is_subscription_id
 from workers.push.access_token import AccessToken, NoAccessTokenError
-from workers.push.fcm_answer import answer_of, shown
-from workers.push.fcm_message import PayloadTooLargeError, encode
+from workers.push.fcm_answer import answer_of
+from workers.push.fcm_message import encode
+from workers.push.reading import shown
 from workers.push.transport import HttpPool, NoAnswerError, NotSentError, Reply
 
 FCM_URL = "https://fcm.googleapis.com"
@@ -73,6 +76,10 @@ class FcmProvider:
         self._path = f"/v1/projects/{project_id}/messages:send"
         self._token = AccessToken(self._app.credential.get_credential())
         self._clock = clock
+
+    def serves(self, device: Device) -> bool:
+        """Everything but what is known to be another provider's."""
+        return not is_subscription_id(device.token)
 
     async def send(self, push: OutgoingPush, deadline: float) -> Answer:
         """One push notification to one device; answers within `deadline` seconds and never raises for FCM's answer."""

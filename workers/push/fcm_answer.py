@@ -1,18 +1,12 @@
 """From FCM's words to ours: what an answer of the HTTP v1 API means for the notification."""
 
-import json
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from domain.notification import Outcome
 from domain.outgoing import Answer
+from workers.push.reading import json_object, retry_after, shown
 from workers.push.transport import Reply
 
-QUOTA_PAUSE = 60.0
-"""What FCM asks for, in seconds, after a 429 that has no Retry-After."""
-
-MAX_DETAIL = 300
 _FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 _PERMANENT_CODES = frozenset({"UNREGISTERED", "SENDER_ID_MISMATCH", "INVALID_ARGUMENT"})
 _PERMANENT_STATUS = frozenset({400, 413})
@@ -26,7 +20,7 @@ def answer_of(reply: Reply, now: float, *, secret: str) -> Answer:
     What is neither accepted nor refused for this device is TRANSIENT: a project that is set up wrongly (401, 403, 404)
     is for the operator to mend, and must not cost a recipient the notification.
     """
-    content = _json_object(reply.body)
+    content = json_object(reply.body)
     if reply.status == 200:
         return _taken(content)
     code, message = _problem(reply.status, content)
@@ -35,15 +29,10 @@ def answer_of(reply: Reply, now: float, *, secret: str) -> Answer:
         outcome=outcome,
         code=code,
         detail=shown(message, secret),
-        retry_after=_retry_after(reply, now) if outcome is Outcome.TRANSIENT else None,
+        retry_after=retry_after(reply, now) if outcome is Outcome.TRANSIENT else None,
         retire_contact_point=code == "UNREGISTERED",
         rate_limited=reply.status == 429,
     )
-
-
-def shown(message: str, secret: str) -> str:
-    """`message`, fit to be shown: short, and without the device token."""
-    return (message.replace(secret, "[token]") if secret else message)[:MAX_DETAIL]
 
 
 def _taken(content: dict[str, Any]) -> Answer:
@@ -69,22 +58,3 @@ def _outcome(status: int, code: str) -> Outcome:
     if code in _PERMANENT_CODES or status in _PERMANENT_STATUS:
         return Outcome.PERMANENT
     return Outcome.UNKNOWN if status in _UNKNOWN_STATUS else Outcome.TRANSIENT
-
-
-def _retry_after(reply: Reply, now: float) -> float | None:
-    """Retry-After (RFC 9110, section 10.2.3), in seconds from now: a number of seconds, or a date."""
-    asked = reply.headers.get("retry-after", "").strip()
-    if asked.isascii() and asked.isdigit():
-        return float(asked)
-    try:
-        return max(0.0, parsedate_to_datetime(asked).replace(tzinfo=UTC).timestamp() - now)
-    except ValueError:
-        return QUOTA_PAUSE if reply.status == 429 else None
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}

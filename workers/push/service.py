@@ -20,6 +20,11 @@ from workers.rendering import refused, rendered_or_refused
 from workers.resilience import Chained, ProviderChain
 
 DEVICES_AT_ONCE = 20
+NOBODYS = Answer(
+    outcome=Outcome.PERMANENT,
+    code="no_provider_for_token",
+    detail="No push provider that is set up knows tokens of this kind.",
+)
 _PRECEDENCE = (Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.TRANSIENT, Outcome.PERMANENT)
 """The outcome of all is the first of these that some device had: UNKNOWN, because a retry may then send twice."""
 
@@ -95,8 +100,14 @@ class PushSender:
     async def _call(self, push: OutgoingPush, number: int, left: float) -> Chained:
         if left <= 0:
             return Chained(retry_in=0.0)
+        if not any(provider.serves(push.device) for provider in self._chain.providers):
+            return Chained(answer=NOBODYS)
         return await self._chain.call(
-            lambda provider, seconds: provider.send(push, seconds), left, number=number, device_id=push.device.id
+            lambda provider, seconds: provider.send(push, seconds),
+            left,
+            number=number,
+            device_id=push.device.id,
+            among=lambda provider: provider.serves(push.device),
         )
 
 
