@@ -25,6 +25,7 @@ from api.gateway.outbox import SqlOutbox
 from api.gateway.previews import Previews
 from api.gateway.queries import Queries
 from api.gateway.repository import SqlRequests
+from api.gateway.retirement import Retirer, SqlRefusals
 from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
 from api.gateway.subscribers import Subscribers
 from api.gateway.suppressions import SqlSuppressions
@@ -196,6 +197,7 @@ class Builder:
         dead_letters = SqlDeadLetters(database)
         feed = Follower(SqlStatusLog(database), bell)
         eraser = Eraser(database, status_store, suppressions, users, self.announce)
+        retirer = Retirer(SqlRefusals(database), users)
         self.open_changes().heed(eraser.heed)
         previews, renderer = Previews(templates), Renderer()
         ahead = Ahead(renderer)
@@ -203,6 +205,7 @@ class Builder:
         self.system.add("previews", stop=started(previews.close))
         self.system.add("compiler", stop=started(ahead.close))
         self.system.add("eraser", start=eraser.start, stop=eraser.stop)
+        self.system.add("retirer", start=retirer.start, stop=retirer.stop)
         self.system.add("feed follower", start=feed.start, stop=feed.stop)
         return gateway_app(
             GatewayServices(

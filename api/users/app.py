@@ -183,9 +183,9 @@ def _add_devices(app: FastAPI, repository: UserRepository, answers: Answers) -> 
     async def retire_devices(body: RetireDevices) -> Response:
         """Stop using devices whose tokens the push provider no longer knows, until they are registered again.
 
-        Unknown ids are passed over. May be called twice.
+        Unknown ids, and devices that were registered after `refused_at`, are passed over. May be called twice.
         """
-        return respond(Retired(count=await devices.retire(body.ids)), "Devices retired.")
+        return respond(Retired(count=await devices.retire(body.ids, body.refused_at)), "Devices retired.")
 
     @app.get(one, tags=[tag], responses=answers.of(UserDevice, "The device.", 404))
     async def get_device(device_id: Segment) -> Response:

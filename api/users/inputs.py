@@ -6,7 +6,7 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from fastapi import Query
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from api.inputs import Input, Locale, Text
 from domain.recipient import MAX_ADDRESS, email_problem, token_problem
@@ -108,3 +108,7 @@ class RetireDevices(Input):
     """Which devices the push provider no longer knows."""
 
     ids: Annotated[Ids, Field(examples=[["dev_1", "dev_2"]])]
+    refused_at: Annotated[
+        AwareDatetime | None,
+        Field(description="When the provider was asked; devices that were registered since stay. Null: just now."),
+    ] = None
