@@ -6,7 +6,10 @@ too large when it is accepted.
 
 import json
 
+import msgspec
+
 from domain.outgoing import PushAction, PushOptions
+from domain.template import Rendered
 
 MAX_PAYLOAD = 4096
 """Bytes of texts, image URL and data, as FCM and APNs have it."""
@@ -39,6 +42,15 @@ def check_payload(title: str, body: str, options: PushOptions, notification_id: 
     size = payload_size(title, body, options, notification_id)
     if size > MAX_PAYLOAD:
         raise PayloadTooLargeError(f"Texts and data are {size} bytes, more than the {MAX_PAYLOAD} that a push holds.")
+
+
+def merge(rendered: Rendered, options: PushOptions) -> PushOptions:
+    """What the template says and what the caller asked for; where both speak, the caller is heard."""
+    return msgspec.structs.replace(
+        options,
+        image_url=rendered.image_url if options.image_url is None else options.image_url,
+        data={**(rendered.data or {}), **options.data},
+    )
 
 
 def _action(action: PushAction) -> dict[str, str]:
