@@ -58,6 +58,7 @@ from workers.consumer import Worker, WorkerSettings
 from workers.dispatcher import Dispatcher
 from workers.email.service import EmailSender, EmailSettings
 from workers.email.smtp import SmtpProvider
+from workers.push.dry_run import DryRun
 from workers.push.fcm import FcmProvider
 from workers.push.onesignal import OneSignalProvider
 from workers.push.service import PushSender
@@ -166,8 +167,15 @@ class Builder:
     def add_users(self, databases: Databases) -> FastAPI:
         """The User Service."""
         repository = UserRepository(databases["users"], self.open_changes(needed=False).tell)
-        token = self.settings.service_token
-        return users_app(repository, service_token=token, checks=self.checks, metrics=self.metrics)
+        settings = self.settings
+        verify = DryRun(self.fcm()).problem if settings.verify_tokens and "fcm" in settings.push_providers else None
+        return users_app(
+            repository,
+            service_token=settings.service_token,
+            checks=self.checks,
+            metrics=self.metrics,
+            verify=verify,
+        )
 
     def add_templates(self, databases: Databases) -> FastAPI:
         """The Template Service."""

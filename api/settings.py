@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     fcm_project: str = Field("heliograph-sandbox", description="The Firebase project.")
     fcm_credentials: str | None = Field(None, description="Path of the service account's JSON file.")
     fcm_url: str | None = Field(None, description="Another FCM endpoint, without credentials: the sandbox.")
+    verify_tokens: bool = Field(False, description="The User Service asks FCM about a token that is registered.")
     onesignal_app_id: str | None = Field(None, description="The OneSignal app, a UUID.")
     onesignal_api_key: str | None = Field(None, description="Its App API key.", repr=False)
     onesignal_url: str | None = Field(None, description="Another endpoint that speaks OneSignal's REST API.")

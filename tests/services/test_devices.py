@@ -67,6 +67,18 @@ async def test_a_device_is_checked(users: UsersClient, platform: str, token: str
     assert caught.value.fields[0].path == (field,)
 
 
+async def test_a_token_that_the_provider_does_not_know_is_not_registered(service: UserService) -> None:
+    async def verify(token: str) -> str | None:
+        return "is not known" if token == "token-unknown" else None
+
+    asking = UserService(service.database, verify)
+    ann = await asking.user()
+    body = {"platform": "WEB", "token": "token-unknown"}
+    assert await asking.problems("POST", f"/v1/users/{ann}/devices", body) == (422, [("token", "unregistered")])
+    assert await asking.data("GET", f"/v1/users/{ann}/devices") == []
+    assert await asking.device(ann, "token-0001")
+
+
 async def test_a_device_needs_a_user(users: UsersClient) -> None:
     with pytest.raises(NotFound):
         await users.register_device("usr_none", platform="WEB", token="token-0001")

@@ -16,14 +16,14 @@ MAX_APNS_COLLAPSE_ID = 64
 _WEB_TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
-def encode(push: OutgoingPush, now: float) -> bytes:
-    """The body of a `messages:send` call. `now` is in seconds since the epoch.
+def encode(push: OutgoingPush, now: float, *, dry_run: bool = False) -> bytes:
+    """The body of a `messages:send` call. `now` is in seconds since the epoch; a dry run is checked and not sent.
 
     Raises `ValueError` for what FCM would refuse for good, `PayloadTooLargeError` among it.
     """
     message = build(push, now)
     check_payload(push.title, push.body, push.options, push.notification_id)
-    return b'{"message":%b}' % str(message).encode()
+    return b'{%b"message":%b}' % (b'"validate_only":true,' if dry_run else b"", str(message).encode())
 
 
 def build(push: OutgoingPush, now: float) -> messaging.Message:
