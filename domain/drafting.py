@@ -76,8 +76,9 @@ class Drafting:
         part, pinned = self._body(self._locale_of(known.value))
         decided = self._decide(known.value, part)
         used = [channel for channel, decision in decided.items() if not decision.refused]
+        wrong = len(self._problems)
         self._check_variables(index, ref, part, pinned, used)
-        if Channel.PUSH in used:
+        if Channel.PUSH in used and len(self._problems) == wrong:
             self._check_push(index, ref, part, pinned)
         return [self._draft(channel, decision, ref, known, pinned) for channel, decision in decided.items()]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from domain.errors import TemplateError
+from domain.errors import TemplateError, TemplateLimitExceeded
 from domain.notification import Channel
 from domain.outgoing import PushOptions
 from domain.push_payload import MAX_PAYLOAD, merge, payload_size
@@ -66,6 +66,8 @@ class PushFit:
     def _measure(self, parts: Parts, variables: Mapping[str, Any]) -> Unfit | None:
         try:
             rendered = _rendered(self._renderer, parts, variables)
+        except TemplateLimitExceeded:  # without loops it is only length that can exceed one
+            return Unfit("size", "becomes far larger than a push can be")
         except TemplateError:
             return None  # named elsewhere: what is missing, and where the syntax is wrong
         options = merge(rendered, self._options)

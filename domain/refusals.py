@@ -17,8 +17,8 @@ def refused_for_good(changes: Iterable[StatusChanged]) -> dict[str, datetime]:
     """
     refused: dict[str, datetime] = {}
     for change in changes:
-        asked = {attempt.device_id: attempt.started_at for attempt in change.attempts}
         for device_id in _retired(change.detail.get("devices")):
+            asked = {attempt.device_id: attempt.started_at for attempt in change.attempts}
             at = asked.get(device_id, change.occurred_at)
             refused[device_id] = max(at, refused.get(device_id, at))
     return refused

@@ -145,8 +145,9 @@ async def test_a_device_that_registered_after_it_was_refused_stays(service: User
     assert datetime.fromisoformat((await service.data("GET", f"/v1/devices/{device}"))["invalid_since"]) >= seen
 
 
-async def test_a_time_without_its_offset_is_refused(service: UserService) -> None:
-    body = {"ids": ["dev_1"], "refused_at": "2026-01-02T03:04:05"}
+@pytest.mark.parametrize("time", ["2026-01-02T03:04:05", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "x"])
+async def test_a_time_that_is_none_or_has_no_offset_is_refused(service: UserService, time: str) -> None:
+    body = {"ids": ["dev_1"], "refused_at": time}
     status, fields = await service.problems("POST", "/v1/devices/retire", body)
     assert (status, [found for found, _ in fields]) == (422, ["refused_at"])
 

@@ -1,5 +1,6 @@
 """Which push provider a device's token goes to, and what a push role needs to start."""
 
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,7 @@ from domain.notification import Outcome
 from domain.ports import PushProvider
 from tests.contracts.onesignal_server import API_KEY, APP_ID
 from tests.contracts.push_worlds import World, world
-from tests.services.test_push_service import DEADLINE, FakeTemplates, chain_of, claim
+from tests.services.test_push_service import DEADLINE, FakeTemplates, claim
 from workers.push.service import PushSender
 from workers.resilience import Breaker, ProviderChain
 
@@ -22,7 +23,7 @@ FCM_TOKEN, SUBSCRIPTION = "a-device-token", "11111111-2222-4333-8444-55555555555
 
 def sender_of(*providers: PushProvider, fail_max: int = 5) -> PushSender:
     breakers = {provider.name: Breaker(provider.name, fail_max=fail_max) for provider in providers}
-    return PushSender(ProviderChain(providers, breakers, clock=chain_of(providers[0])._clock), FakeTemplates())
+    return PushSender(ProviderChain(providers, breakers, clock=lambda: datetime.now(UTC)), FakeTemplates())
 
 
 def taken(at: World) -> int:

@@ -27,6 +27,10 @@ def test_what_is_accepted_at_the_limit_can_be_sent_and_one_byte_more_is_refused(
         check_payload("Hi", "b" * (longest + 1), options, id)
 
 
+def test_what_is_too_long_even_to_be_rendered_is_too_large() -> None:
+    assert code_of(Content(title="Hi", body="{{ a }}" * 50), a="b" * 64_000) == "size"
+
+
 @pytest.mark.parametrize(
     ("url", "code"),
     [
