@@ -31,6 +31,7 @@ from api.gateway.outbox import SqlOutbox
 from api.gateway.previews import Previews
 from api.gateway.queries import Queries
 from api.gateway.repository import SqlRequests
+from api.gateway.retirement import Retirer, SqlRefusals
 from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
 from api.gateway.subscribers import Subscribers
 from api.gateway.suppressions import SqlSuppressions
@@ -65,7 +66,9 @@ from workers.email.bounces import BounceListener
 from workers.email.dkim_signer import DkimSigner
 from workers.email.return_path import ReturnPaths
 from workers.email.service import EmailSender, EmailSettings
+from workers.push.dry_run import DryRun
 from workers.push.fcm import FcmProvider
+from workers.push.onesignal import OneSignalProvider
 from workers.push.service import PushSender
 from workers.relay import Relay
 from workers.resilience import Breaker, ProviderChain, only_errors
@@ -176,8 +179,15 @@ class Builder:
     def add_users(self, databases: Databases) -> FastAPI:
         """The User Service."""
         repository = UserRepository(databases["users"], self.open_changes(needed=False).tell)
-        token = self.settings.service_token
-        return users_app(repository, service_token=token, checks=self.checks, metrics=self.metrics)
+        settings = self.settings
+        verify = DryRun(self.fcm()).problem if settings.verify_tokens and "fcm" in settings.push_providers else None
+        return users_app(
+            repository,
+            service_token=settings.service_token,
+            checks=self.checks,
+            metrics=self.metrics,
+            verify=verify,
+        )
 
     def add_templates(self, databases: Databases) -> FastAPI:
         """The Template Service."""
@@ -207,6 +217,7 @@ class Builder:
         dead_letters = SqlDeadLetters(database)
         feed = Follower(SqlStatusLog(database), bell)
         eraser = Eraser(database, status_store, suppressions, users, self.announce)
+        retirer = Retirer(SqlRefusals(database), users)
         self.open_changes().heed(eraser.heed)
         callbacks = self.callbacks(databases, users)
         previews, renderer = Previews(templates), Renderer()
@@ -215,6 +226,7 @@ class Builder:
         self.system.add("previews", stop=started(previews.close))
         self.system.add("compiler", stop=started(ahead.close))
         self.system.add("eraser", start=eraser.start, stop=eraser.stop)
+        self.system.add("retirer", start=retirer.start, stop=retirer.stop)
         self.system.add("feed follower", start=feed.start, stop=feed.stop)
         return gateway_app(
             GatewayServices(
@@ -342,13 +354,30 @@ class Builder:
 
     def push_sender(self, templates: TemplatesClient) -> Sender:
         """Push's way out."""
-        if self.settings.fcm_credentials is None and self.settings.fcm_url is None:
-            raise ConfigurationError("HELIOGRAPH_FCM_CREDENTIALS: the Push Service needs its service account's file.")
-        credentials, project = self.settings.fcm_credentials, self.settings.fcm_project
-        provider: PushProvider = FcmProvider(credentials, project, url=self.settings.fcm_url)
-        self.system.add("fcm", stop=provider.close)
-        chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now)
+        make: Mapping[str, Callable[[], PushProvider]] = {"fcm": self.fcm, "onesignal": self.onesignal}
+        providers = [make[name]() for name in dict.fromkeys(self.settings.push_providers)]
+        chain = ProviderChain(providers, self.breakers([provider.name for provider in providers]), clock=_now)
         return PushSender(chain, templates)
+
+    def fcm(self) -> FcmProvider:
+        """The Firebase project of the settings. Raises `ConfigurationError`."""
+        if self.settings.fcm_credentials is None and self.settings.fcm_url is None:
+            raise ConfigurationError("HELIOGRAPH_FCM_CREDENTIALS: FCM needs the service account's file.")
+        credentials, project = self.settings.fcm_credentials, self.settings.fcm_project
+        provider = FcmProvider(credentials, project, url=self.settings.fcm_url)
+        self.system.add("fcm", stop=provider.close)
+        return provider
+
+    def onesignal(self) -> OneSignalProvider:
+        """The OneSignal app of the settings. Raises `ConfigurationError`."""
+        app_id, key = self.settings.onesignal_app_id, self.settings.onesignal_api_key
+        if not app_id:
+            raise ConfigurationError("HELIOGRAPH_ONESIGNAL_APP_ID: OneSignal needs the id of its app.")
+        if not key:
+            raise ConfigurationError("HELIOGRAPH_ONESIGNAL_API_KEY: OneSignal needs the App API key of its app.")
+        provider = OneSignalProvider(app_id, key, url=self.settings.onesignal_url)
+        self.system.add("onesignal", stop=provider.close)
+        return provider
 
     def breakers(self, names: list[str]) -> Mapping[str, Breaker]:
         """One breaker a provider."""

@@ -35,6 +35,7 @@ class UserDevice(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     token_hint: str
     valid: bool
+    invalid_since: datetime | None = None
     created_at: datetime
     last_seen_at: datetime
 

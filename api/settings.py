@@ -25,7 +25,7 @@ Names = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[tuple[float, ...], NoDecode]
 Rates = Annotated[dict[str, ProviderRate], NoDecode]
 EMAIL_PROVIDERS = frozenset({"smtp", "sendgrid", "mailgun"})
-PUSH_PROVIDERS = frozenset({"fcm"})
+PUSH_PROVIDERS = frozenset({"fcm", "onesignal"})
 _DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
@@ -151,10 +151,14 @@ class Settings(BaseSettings):
     dkim_key_file: str | None = Field(
         None, validate_default=True, description="Path of the private key in PEM: RSA or Ed25519."
     )
-    push_providers: Names = Field(("fcm",), description="In order of preference, with commas: `fcm`.")
+    push_providers: Names = Field(("fcm",), description="In order of preference, with commas: `fcm`, `onesignal`.")
     fcm_project: str = Field("heliograph-sandbox", description="The Firebase project.")
     fcm_credentials: str | None = Field(None, description="Path of the service account's JSON file.")
     fcm_url: str | None = Field(None, description="Another FCM endpoint, without credentials: the sandbox.")
+    verify_tokens: bool = Field(False, description="The User Service asks FCM about a token that is registered.")
+    onesignal_app_id: str | None = Field(None, description="The OneSignal app, a UUID.")
+    onesignal_api_key: str | None = Field(None, description="Its App API key.", repr=False)
+    onesignal_url: str | None = Field(None, description="Another endpoint that speaks OneSignal's REST API.")
 
     retry_schedule: Seconds = Field(DEFAULT_SCHEDULE, description="The waits between attempts, in seconds.")
     after_unknown: AfterUnknown = Field(AfterUnknown.RESEND, description="When the outcome is unknown: resend or hold.")
@@ -280,7 +284,14 @@ class Settings(BaseSettings):
         return value if value is None else _scheme(value, ("redis://", "rediss://"))
 
     @field_validator(
-        "advertise_url", "users_url", "templates_url", "jwks_url", "public_url", "sendgrid_url", "mailgun_url"
+        "advertise_url",
+        "users_url",
+        "templates_url",
+        "jwks_url",
+        "public_url",
+        "sendgrid_url",
+        "mailgun_url",
+        "onesignal_url",
     )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:

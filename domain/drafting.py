@@ -13,6 +13,7 @@ from domain.needs import Needs
 from domain.notification import Channel, Status
 from domain.outgoing import Pinned
 from domain.ports import Known
+from domain.push_fit import PushFit
 from domain.recipient import Decision, Purpose, Recipient, Suppressed, may_contact
 from domain.submission import CLOCK_TOLERANCE, RecipientRef, Submission
 from domain.template import Content, Renderer, TemplateLocale, TemplateVersion
@@ -52,6 +53,7 @@ class Drafting:
         self._send_at = submission.send_at if scheduled else None
         self._begins = self._send_at or now
         self._purpose = Purpose(category=submission.category, priority=submission.priority)
+        self._fit = PushFit(renderer, submission.push, submission.variables)
         self._problems: list[FieldProblem] = []
 
     def bodies(self, recipients: list[Known[Recipient]]) -> list[TemplateLocale | Content]:
@@ -74,7 +76,10 @@ class Drafting:
         part, pinned = self._body(self._locale_of(known.value))
         decided = self._decide(known.value, part)
         used = [channel for channel, decision in decided.items() if not decision.refused]
+        wrong = len(self._problems)
         self._check_variables(index, ref, part, pinned, used)
+        if Channel.PUSH in used and len(self._problems) == wrong:
+            self._check_push(index, ref, part, pinned)
         return [self._draft(channel, decision, ref, known, pinned) for channel, decision in decided.items()]
 
     def _decide(self, recipient: Recipient, part: TemplateLocale | Content) -> dict[Channel, Decision]:
@@ -129,6 +134,14 @@ class Drafting:
         for name in self._needs_of(part, pinned, tuple(channels)).missing(ref.variables):
             path = (*self._submission.path_of(index)[:-1], "variables", name)
             self._add(path, "missing", f"is used by the {'template' if pinned else 'content'} and was not given")
+
+    def _check_push(self, index: int, ref: RecipientRef, part: TemplateLocale | Content, pinned: Pinned | None) -> None:
+        """A recipient's own variables are to blame where there are any."""
+        unfit = self._fit.problem(part, pinned.locale if pinned else None, ref.variables)
+        if unfit is not None:
+            shared = ("template",) if pinned else ("content",)
+            path = (*self._submission.path_of(index)[:-1], "variables") if ref.variables else shared
+            self._add(path, unfit.code, unfit.message)
 
     def _needs_of(self, part: TemplateLocale | Content, pinned: Pinned | None, channels: tuple[Channel, ...]) -> Needs:
         locale = pinned.locale if pinned else None

@@ -14,7 +14,7 @@ import msgspec
 from domain.events import DeliveryItem, StatusChanged
 from domain.notification import Channel, Priority, Status
 from domain.outgoing import Answer, Delivered, OutgoingEmail, OutgoingPush, Pinned, PushOptions
-from domain.recipient import Recipient, Standing, Suppressed
+from domain.recipient import Device, Recipient, Standing, Suppressed
 from domain.template import Content, Template, TemplateVersion
 
 # ------------------------------------------------------------------------------------------------ the status store
@@ -313,6 +313,9 @@ class PushProvider(Protocol):
     """Takes push notifications. The same promises as `EmailProvider`."""
 
     name: str
+
+    def serves(self, device: Device) -> bool:
+        """Whether the device's token is of this provider's kind. It is never sent any other."""
 
     async def send(self, push: OutgoingPush, deadline: float) -> Answer:
         """One push notification to one device."""

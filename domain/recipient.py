@@ -20,6 +20,7 @@ _LOCAL = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+)*"
 )
 _LABEL = re.compile(r"[A-Za-z0-9\u0080-\U0010ffff]([A-Za-z0-9\u0080-\U0010ffff-]{0,61}[A-Za-z0-9\u0080-\U0010ffff])?")
+_SUBSCRIPTION = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TOKEN = re.compile(r"[A-Za-z0-9_:.\-/+=%~]{8,4096}")
 
 
@@ -157,3 +158,9 @@ def email_problem(address: str) -> str | None:
 def token_problem(token: str) -> str | None:
     """What is wrong with a device token's shape, or None. Whether it is registered only the provider knows."""
     return None if _TOKEN.fullmatch(token) else "is not a device token (8 to 4,096 URL-safe characters)"
+
+
+def is_subscription_id(token: str) -> bool:
+    """Whether a device token is a subscription id of OneSignal's, a UUID. No token that FCM gives looks like that, so
+    a token says by its shape which provider knows it."""
+    return _SUBSCRIPTION.fullmatch(token) is not None

@@ -5,7 +5,7 @@ sends can cost more than this linear check.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,9 +15,11 @@ from domain.errors import FieldProblem
 from domain.markup.scan import MAX_SOURCE
 from domain.notification import Channel, Priority
 from domain.outgoing import PushOptions
+from domain.push_payload import MAX_PAYLOAD, payload_size
 from domain.recipient import email_problem, token_problem
 from domain.template import Content, locale_problem
 from domain.text import storable
+from domain.urls import image_problem, link_problem
 
 MAX_RECIPIENTS = 1000
 MAX_VARIABLES_BYTES = 64 * 1024
@@ -26,7 +28,6 @@ MAX_CONTENT_CHARACTERS = MAX_SOURCE
 MAX_SUBJECT_CHARACTERS = 998
 MAX_NAME_CHARACTERS = 200
 MAX_URL_CHARACTERS = 2048
-MAX_PUSH_BYTES = 4 * 1024
 MAX_AHEAD = timedelta(days=366)
 CLOCK_TOLERANCE = timedelta(seconds=2)
 DEFAULT_CATEGORY = "general"
@@ -176,19 +177,40 @@ def _time_problems(submission: Submission, now: datetime) -> Iterator[FieldProbl
 def _push_problems(push: PushOptions | None) -> Iterator[FieldProblem]:
     if push is None:
         return
-    for name in ("image_url", "click_url"):
-        url = getattr(push, name)
-        if url is not None and not url.startswith(("https://", "http://")):
-            yield _problem(("push", name), "url", "takes an http or https URL")
-        yield from _text_problems(("push", name), url, MAX_URL_CHARACTERS)
+    for name, check in (("image_url", image_problem), ("click_url", link_problem)):
+        yield from _url_problems(("push", name), getattr(push, name), check)
     for name in ("sound", "collapse_key"):
         yield from _text_problems(("push", name), getattr(push, name), MAX_NAME_CHARACTERS)
     if push.ttl_seconds is not None and not 0 <= push.ttl_seconds <= 28 * 24 * 3600:
         yield _problem(("push", "ttl_seconds"), "range", "takes 0 to 28 days, in seconds")
     if push.badge is not None and not 0 <= push.badge <= 99_999:
         yield _problem(("push", "badge"), "range", "takes 0 to 99,999")
-    yield from _payload_problems(("push", "data"), push.data, MAX_PUSH_BYTES)
-    yield from _payload_problems(("push", "actions"), push.actions, MAX_PUSH_BYTES)
+    large = [
+        *_payload_problems(("push", "data"), push.data, MAX_PAYLOAD),
+        *_payload_problems(("push", "actions"), push.actions, MAX_PAYLOAD),
+    ]
+    if large:
+        yield from large
+        return
+    yield from _push_size_problems(push)
+    for index, action in enumerate(push.actions):
+        yield from _url_problems(("push", "actions", str(index), "url"), action.url, link_problem)
+
+
+def _push_size_problems(push: PushOptions) -> Iterator[FieldProblem]:
+    """What each for itself would fit may be too large together, before there is a word of text."""
+    size = payload_size("", "", push, "")
+    if size > MAX_PAYLOAD:
+        yield _problem(("push",), "size", f"takes {size} bytes without any text; a push holds {MAX_PAYLOAD}")
+
+
+def _url_problems(path: tuple[str, ...], url: str | None, check: Callable[[str], str | None]) -> Iterator[FieldProblem]:
+    if url is None:
+        return
+    if len(url) <= MAX_URL_CHARACTERS and storable(url) and (problem := check(url)):
+        yield _problem(path, "url", problem)
+    else:
+        yield from _text_problems(path, url, MAX_URL_CHARACTERS)
 
 
 def _text_problems(path: tuple[str, ...], value: str | None, limit: int) -> Iterator[FieldProblem]:

@@ -215,8 +215,9 @@ class ProviderChain(Generic[P]):
         *,
         number: int,
         device_id: str | None = None,
+        among: Callable[[P], bool] = lambda provider: True,
     ) -> Chained:
-        """Call the first provider that is available; fail over while it is sure that nothing was sent.
+        """Call the first provider `among` them that is available; fail over while it is sure that nothing was sent.
 
         A provider whose breaker is open, or whose pace has no room now, is passed over; nothing was tried when all are.
         Only an outage leads to the next provider: PERMANENT and a recipient's TRANSIENT would be the same there, and
@@ -225,7 +226,8 @@ class ProviderChain(Generic[P]):
         """
         ends_at = time.monotonic() + deadline
         last = Chained()
-        for provider in self.providers:
+        providers = [provider for provider in self.providers if among(provider)]
+        for provider in providers:
             left = ends_at - time.monotonic()
             if left <= 0 or (last.answer is not None and left < self._least):
                 break
@@ -236,11 +238,13 @@ class ProviderChain(Generic[P]):
             last = Chained(answer=answer, provider=provider.name, attempts=(*last.attempts, record))
             if answer.outcome is not Outcome.TRANSIENT or not self.breakers[provider.name].is_outage(answer):
                 break
-        return last if last.answer is not None else Chained(retry_in=self._retry_in())
+        return last if last.answer is not None else Chained(retry_in=self._retry_in(providers))
 
-    def _retry_in(self) -> float:
-        """When to come back: when some provider is available, and where it has a pace, when it is one's turn."""
-        name = min(self.breakers, key=self._wait)
+    def _retry_in(self, providers: Sequence[P]) -> float:
+        """When to come back: when one of them is available, and where it has a pace, when it is one's turn."""
+        if not providers:
+            return 0.0
+        name = min((provider.name for provider in providers), key=self._wait)
         wait, pace = self.breakers[name].retry_in(), self._paces.get(name)
         return wait if pace is None else max(wait, pace.turn())
 

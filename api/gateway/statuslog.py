@@ -8,12 +8,14 @@ from typing import Any
 from api.database import Database, Tx, parse_time
 from api.gateway.dialect import Dialect, as_set, dialect_of, stamp
 from api.gateway.logwriter import LogWriter
+from api.gateway.retirement import SqlRefusals
 from api.gateway.rows import PROGRESS_COLUMNS, log_row_of, progress_of, to_text
 from api.gateway.units import again
 from domain.events import MAX_CHANGES, Attempt, StatusChanged
 from domain.ids import DEAD_LETTER, new_id
 from domain.notification import Channel, Progress, Status
 from domain.ports import DeadMessage, LogFilter, LogRow, Recorded
+from domain.refusals import refused_for_good
 from domain.track import Entry, Tracked, track_all
 
 
@@ -24,6 +26,7 @@ class SqlStatusStore:
         self._database = database
         self._sql = _Statements(dialect_of(database.dialect))
         self._log = LogWriter(dialect_of(database.dialect))
+        self._refusals = SqlRefusals(database)
 
     async def record(self, changes: Sequence[StatusChanged]) -> Recorded:
         recorded = Recorded([], [])
@@ -57,9 +60,9 @@ class SqlStatusStore:
         rows = {row["id"]: row for row in found}
         tracked = track_all({id: progress_of(row) for id, row in rows.items()}, changes, now)
         await self._write_rows(tx, tracked, now)
-        await self._write_attempts(
-            tx, [change for change in changes if change.attempts and change.notification_id in rows]
-        )
+        known = [change for change in changes if change.notification_id in rows]
+        await self._write_attempts(tx, [change for change in known if change.attempts])
+        await self._refusals.note(tx, refused_for_good(known))
         await self._write_dead_letters(tx, tracked, rows)
         written = await self._append(tx, tracked.entries, rows, now)
         return Recorded(written, [(one.change, one.why) for one in tracked.ignored])

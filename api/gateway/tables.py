@@ -206,6 +206,17 @@ class SoftBounceRow(Model):
         table = "soft_bounces"
 
 
+class DeviceRefusal(Model):
+    """A device that a push provider refused for good, until the User Service was told of it."""
+
+    device_id = fields.CharField(max_length=40, primary_key=True)
+    refused_at = fields.DatetimeField()
+
+    class Meta:
+        app = "gateway"
+        table = "device_refusals"
+
+
 class ApiKeyRow(Model):
     """An API key: only its hash is kept. `client` is who request_ids are unique for; it survives rotation."""
 

@@ -1,7 +1,7 @@
 """The User Service over REST."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -31,6 +31,9 @@ from domain.notification import Priority
 from domain.preferences import Preferences
 from domain.recipient import Recipient
 
+Verify = Callable[[str], Awaitable[str | None]]
+"""From a device token to what is wrong with it."""
+
 TAGS = [
     {"name": "users", "description": "Who can be notified."},
     {"name": "preferences", "description": "What they want to hear, where, and when not."},
@@ -45,8 +48,12 @@ def users_app(
     service_token: str | None,
     checks: Mapping[str, Check] | None = None,
     metrics: CollectorRegistry | None = None,
+    verify: Verify | None = None,
 ) -> FastAPI:
-    """The service on top of its repository. With a service token, callers must present it."""
+    """The service on top of its repository. With a service token, callers must present it.
+
+    `verify` is asked for what is wrong with a device token that is registered; it must be quick and must not raise.
+    """
     app = service(
         title="Heliograph User Service",
         description="Users, their contact points, locale, time zone and preferences.",
@@ -59,7 +66,7 @@ def users_app(
     _add_lists(app, repository, answers)
     _add_users(app, repository, answers)
     _add_preferences(app, repository, answers)
-    _add_users_devices(app, repository, answers)
+    _add_users_devices(app, repository, answers, verify)
     _add_devices(app, repository, answers)
     _add_erasures(app, repository, answers)
     answers.install(app)
@@ -160,13 +167,15 @@ def _add_preferences(app: FastAPI, repository: UserRepository, answers: Answers)
         return _whole(await asyncio.to_thread(permissions, recipient, categories, priority, datetime.now(UTC)))
 
 
-def _add_users_devices(app: FastAPI, repository: UserRepository, answers: Answers) -> None:
+def _add_users_devices(app: FastAPI, repository: UserRepository, answers: Answers, verify: Verify | None) -> None:
     tag, path, devices = "devices", "/v1/users/{user_id}/devices", repository.devices
     made = answers.of(UserDevice, "The device.", 404, status=201)
 
     @app.post(path, tags=[tag], status_code=201, responses=made)
     async def register_device(user_id: Segment, body: RegisterDevice) -> Response:
         """Add a device. A token that is known is refreshed, and moves here if it was another user's."""
+        if verify is not None and (problem := await verify(body.token)) is not None:
+            raise ValidationFailed.of("token", "unregistered", problem)
         return respond(await devices.register(user_id, body.platform, body.token), "Device registered.", status=201)
 
     @app.get(path, tags=[tag], responses=answers.of(list[UserDevice], "The devices, oldest first.", 404))
@@ -188,9 +197,9 @@ def _add_devices(app: FastAPI, repository: UserRepository, answers: Answers) -> 
     async def retire_devices(body: RetireDevices) -> Response:
         """Stop using devices whose tokens the push provider no longer knows, until they are registered again.
 
-        Unknown ids are passed over. May be called twice.
+        Unknown ids, and devices that were registered after `refused_at`, are passed over. May be called twice.
         """
-        return respond(Retired(count=await devices.retire(body.ids)), "Devices retired.")
+        return respond(Retired(count=await devices.retire(body.ids, body.refused_at)), "Devices retired.")
 
     @app.get(one, tags=[tag], responses=answers.of(UserDevice, "The device.", 404))
     async def get_device(device_id: Segment) -> Response:

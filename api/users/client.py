@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -9,7 +10,7 @@ import msgspec
 
 from api.client_cache import ClientCache, Memory, SharedCache
 from api.discovery import Directory
-from api.records import Deleted, Erasure, Page, User, UserDevice
+from api.records import Deleted, Erasure, Page, Retired, User, UserDevice
 from api.rest import Breaker, RestClient, segment
 from domain.changes import Changed, Kind
 from domain.concurrency import Batcher
@@ -168,6 +169,11 @@ class UsersClient:
         gone = await self._rest.call("DELETE", _device_path(device_id), Deleted, about=("device", device_id))
         if gone.user_id is not None:
             self._memory.drop(gone.user_id)
+
+    async def retire_devices(self, ids: Sequence[str], refused_at: datetime) -> int:
+        """Push stops using these, unless they were registered since. Answers how many it used. May be called twice."""
+        body = {"ids": list(ids), "refused_at": refused_at.isoformat()}
+        return (await self._rest.call("POST", "/v1/devices/retire", Retired, json=body, repeatable=True)).count
 
     async def _recall_all(self, user_ids: Sequence[str]) -> Sequence[Known[Recipient] | None]:
         parts = [user_ids[start : start + _MAX_LOOKUP] for start in range(0, len(user_ids), _MAX_LOOKUP)]

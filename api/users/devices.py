@@ -61,18 +61,20 @@ class Devices:
 
         return await self._commits.run(work)
 
-    async def retire(self, ids: Sequence[str]) -> int:
+    async def retire(self, ids: Sequence[str], refused_at: datetime | None = None) -> int:
         """Push does not use these any more, until they are registered again. Answers how many it used until now.
 
-        Unknown ids are passed over. May be called twice.
+        Unknown ids are passed over, and those that were registered after `refused_at`: the provider's word is older
+        than theirs. May be called twice.
         """
-        now = self._db.db_time(datetime.now(UTC))
+        now = datetime.now(UTC)
+        params = [self._db.db_time(now), self._db.db_time(refused_at or now)]
 
         async def work(tx: Tx) -> tuple[int, Sequence[str]]:
             rows = await tx.query(
-                f"update devices set invalid_since = $1 where {among(tx.dialect, 'id', '$2')}"
-                " and invalid_since is null returning user_id",
-                [now, listed(tx.dialect, ids)],
+                f"update devices set invalid_since = $1 where {among(tx.dialect, 'id', '$3')}"
+                " and invalid_since is null and last_seen_at <= $2 returning user_id",
+                [*params, listed(tx.dialect, ids)],
             )
             return len(rows), [row["user_id"] for row in rows]
 

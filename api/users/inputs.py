@@ -1,12 +1,13 @@
 """What callers may say about users and devices, and how it is checked."""
 
 import re
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from fastapi import Query
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from api.inputs import Input, Locale, Text
 from domain.recipient import MAX_ADDRESS, email_problem, token_problem
@@ -49,6 +50,13 @@ def _token(token: str) -> str:
     if (problem := token_problem(token)) is not None:
         raise ValueError(problem)
     return token
+
+
+def _moment(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:  # at the ends of the calendar
+        raise ValueError("is not a time") from error
 
 
 Email = Annotated[Text, AfterValidator(_email), Field(description="One address.", examples=["ann@example.com"])]
@@ -108,3 +116,7 @@ class RetireDevices(Input):
     """Which devices the push provider no longer knows."""
 
     ids: Annotated[Ids, Field(examples=[["dev_1", "dev_2"]])]
+    refused_at: Annotated[
+        Annotated[AwareDatetime, AfterValidator(_moment)] | None,
+        Field(description="When the provider was asked; devices that were registered since stay. Null: just now."),
+    ] = None

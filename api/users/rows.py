@@ -43,6 +43,7 @@ def to_device(row: Row) -> UserDevice:
         platform=row["platform"],
         token_hint=f"…{row['token'][-4:]}",
         valid=row["invalid_since"] is None,
+        invalid_since=None if row["invalid_since"] is None else parse_time(row["invalid_since"]),
         created_at=parse_time(row["created_at"]),
         last_seen_at=parse_time(row["last_seen_at"]),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -66,6 +67,18 @@ async def test_a_device_is_checked(users: UsersClient, platform: str, token: str
     assert caught.value.fields[0].path == (field,)
 
 
+async def test_a_token_that_the_provider_does_not_know_is_not_registered(service: UserService) -> None:
+    async def verify(token: str) -> str | None:
+        return "is not known" if token == "token-unknown" else None
+
+    asking = UserService(service.database, verify)
+    ann = await asking.user()
+    body = {"platform": "WEB", "token": "token-unknown"}
+    assert await asking.problems("POST", f"/v1/users/{ann}/devices", body) == (422, [("token", "unregistered")])
+    assert await asking.data("GET", f"/v1/users/{ann}/devices") == []
+    assert await asking.device(ann, "token-0001")
+
+
 async def test_a_device_needs_a_user(users: UsersClient) -> None:
     with pytest.raises(NotFound):
         await users.register_device("usr_none", platform="WEB", token="token-0001")
@@ -118,6 +131,43 @@ async def test_a_device_is_retired_once(service: UserService) -> None:
     )
     assert await service.data("POST", "/v1/devices/retire", {"ids": [*devices, devices[1]]}) == {"count": 1}
     assert service.told[-1] == (Kind.USER, {bob})
+
+
+async def test_a_device_that_registered_after_it_was_refused_stays(service: UserService) -> None:
+    ann = await service.user()
+    device = await service.device(ann, "token-0001")
+    seen = datetime.fromisoformat((await service.data("GET", f"/v1/devices/{device}"))["last_seen_at"])
+    before, after = seen - timedelta(microseconds=1), seen + timedelta(microseconds=1)
+    body = {"ids": [device], "refused_at": before.isoformat()}
+    assert await service.data("POST", "/v1/devices/retire", body) == {"count": 0}
+    assert (await service.data("GET", f"/v1/devices/{device}"))["invalid_since"] is None
+    assert await service.data("POST", "/v1/devices/retire", {**body, "refused_at": after.isoformat()}) == {"count": 1}
+    assert datetime.fromisoformat((await service.data("GET", f"/v1/devices/{device}"))["invalid_since"]) >= seen
+
+
+@pytest.mark.parametrize("time", ["2026-01-02T03:04:05", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "x"])
+async def test_a_time_that_is_none_or_has_no_offset_is_refused(service: UserService, time: str) -> None:
+    body = {"ids": ["dev_1"], "refused_at": time}
+    status, fields = await service.problems("POST", "/v1/devices/retire", body)
+    assert (status, [found for found, _ in fields]) == (422, ["refused_at"])
+
+
+async def test_a_retired_token_that_another_user_registers_is_theirs_and_valid(service: UserService) -> None:
+    ann, bob = await service.user(), await service.user()
+    device = await service.device(ann, "token-0001")
+    assert await service.data("POST", "/v1/devices/retire", {"ids": [device]}) == {"count": 1}
+    assert await service.device(bob, "token-0001") == device
+    recipients = {recipient.user_id: recipient for recipient in await service.repository.lookup([ann, bob])}
+    assert [one.id for one in recipients[bob].devices] == [device]
+    assert recipients[ann].devices == ()
+
+
+async def test_the_client_retires_devices(users: UsersClient) -> None:
+    ann = await users.create()
+    device = await users.register_device(ann.id, platform="WEB", token="token-0001")
+    now = datetime.now(UTC)
+    assert [await users.retire_devices([device.id], now) for _ in range(2)] == [1, 0]
+    assert not (await users.device(device.id)).valid
 
 
 @pytest.mark.parametrize(

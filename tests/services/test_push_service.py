@@ -64,6 +64,9 @@ class FakeProvider:
     def __init__(self, answers: dict[str, Answer]) -> None:
         self._answers = answers
 
+    def serves(self, device: Device) -> bool:
+        return True
+
     async def send(self, push: OutgoingPush, deadline: float) -> Answer:
         return self._answers[push.device.token]
 
@@ -229,6 +232,25 @@ async def test_every_device_has_its_own_record_without_its_token(sender: PushSen
     }
     assert delivered.reason == "Accepted for 1 of 3 devices."
     assert not any(token in str(delivered) for token in (ACCEPTED, PERMANENT, TRANSIENT))
+
+
+async def test_an_image_in_a_private_network_is_permanent_and_nobody_is_called(
+    sender: PushSender, endpoint: FcmEndpoint
+) -> None:
+    delivered = await sender.send(claim(ACCEPTED, push=PushOptions(image_url="http://10.0.0.1/x.png")), DEADLINE)
+    assert (delivered.outcome, delivered.code) == (Outcome.PERMANENT, "invalid_image_url")
+    assert delivered.reason == "The image's URL names a host that is not on the public internet."
+    assert endpoint.store.messages == []
+
+
+async def test_a_push_that_becomes_too_large_is_permanent_with_a_sentence(
+    sender: PushSender, endpoint: FcmEndpoint
+) -> None:
+    delivered = await sender.send(claim(ACCEPTED, variables={"name": "x" * 4096, "count": 2}), DEADLINE)
+    assert (delivered.outcome, delivered.code) == (Outcome.PERMANENT, "payload_too_large")
+    assert delivered.reason is not None
+    assert delivered.reason.endswith("more than the 4096 that a push holds.")
+    assert endpoint.store.messages == []
 
 
 async def test_a_token_given_by_the_caller_has_no_device_id(sender: PushSender) -> None:

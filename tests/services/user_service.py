@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from api.database import Database, Databases
-from api.users.app import users_app
+from api.users.app import Verify, users_app
 from api.users.repository import UserRepository
 from domain.changes import Kind
 from tests.services.rest_clients import Wire, raw
@@ -16,11 +16,11 @@ TOKEN = "service-token"
 class UserService:
     """The running service. `told` is what it told of its changes, in order."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, verify: Verify | None = None) -> None:
         self.database = database
         self.told: list[tuple[Kind, set[str]]] = []
         self.repository = UserRepository(database, self._tell)
-        self.wire = Wire(users_app(self.repository, service_token=TOKEN))
+        self.wire = Wire(users_app(self.repository, service_token=TOKEN, verify=verify))
 
     async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and envelope of one call."""

@@ -7,10 +7,12 @@ import pytest
 
 from domain.notification import Outcome
 from domain.outgoing import Answer, OutgoingPush, PushAction, PushOptions
+from domain.push_payload import PayloadTooLargeError
 from domain.recipient import Device
 from workers.http_pool import Reply
-from workers.push.fcm_answer import QUOTA_PAUSE, answer_of
-from workers.push.fcm_message import MAX_TTL, PayloadTooLargeError, encode
+from workers.push.fcm_answer import answer_of
+from workers.push.fcm_message import MAX_TTL, encode
+from workers.push.reading import QUOTA_PAUSE
 
 NOW = 1_700_000_000.0
 TOKEN = "a-device-token-0001"

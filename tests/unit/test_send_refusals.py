@@ -122,6 +122,52 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "request id of 201 characters": ({"request_id": "a" * 201}, {"request_id": "size"}),
     "empty category": ({"category": ""}, {"category": "empty"}),
     "link that is none": ({"push": PushOptions(click_url="javascript:alert(1)")}, {"push.click_url": "url"}),
+    "link with credentials": (
+        {"push": PushOptions(click_url="https://ada:secret@shop.example/")},
+        {"push.click_url": "url"},
+    ),
+    "image in a private network": ({"push": PushOptions(image_url="http://10.0.0.1/x.png")}, {"push.image_url": "url"}),
+    "image at a number": ({"push": PushOptions(image_url="http://2130706433/x.png")}, {"push.image_url": "url"}),
+    "image as data": ({"push": PushOptions(image_url="data:image/png;base64,AA==")}, {"push.image_url": "url"}),
+    "NUL in an image's URL": (
+        {"push": PushOptions(image_url="https://x.example/\0")},
+        {"push.image_url": "characters"},
+    ),
+    "image URL of 2,049 characters": (
+        {"push": PushOptions(image_url="https://x.example/" + "a" * 2031)},
+        {"push.image_url": "size"},
+    ),
+    "button that opens a script": (
+        {"push": PushOptions(actions=(PushAction(id="a", title="A", url="javascript:x"),))},
+        {"push.actions.0.url": "url"},
+    ),
+    "push data and buttons of 4 kB together": (
+        {"push": PushOptions(data={"a": "b" * 2500}, actions=(PushAction(id="a", title="t" * 1800),))},
+        {"push": "size"},
+    ),
+    "a push of 4 kB": (
+        {"to": [{"device_token": "a-device-token"}], "content": Content(title="Hello", body="b" * 4096)},
+        {"content": "size"},
+    ),
+    "a push of 4 kB, in bytes": (
+        {"to": [{"device_token": "a-device-token"}], "content": Content(title="Hello", body="ö" * 2048)},
+        {"content": "size"},
+    ),
+    "a push of 4 kB once it is rendered": (
+        {
+            "to": [{"device_token": "a-device-token"}],
+            "content": Content(title="Hello", body="{{ a }}{{ a }}"),
+            "variables": {"a": "b" * 2048},
+        },
+        {"content": "size"},
+    ),
+    "a push of 4 kB for one of many": (
+        {
+            "to": [{"device_token": "a-device-token", "variables": {"a": "b" * size}} for size in (1, 4096)],
+            "content": Content(title="Hello", body="{{ a }}"),
+        },
+        {"recipients.1.variables": "size"},
+    ),
     "time to live of a month": ({"push": PushOptions(ttl_seconds=31 * 24 * 3600)}, {"push.ttl_seconds": "range"}),
     "negative badge": ({"push": PushOptions(badge=-1)}, {"push.badge": "range"}),
     "push data of 4 kB": ({"push": PushOptions(data={"a": "b" * 4096})}, {"push.data": "size"}),

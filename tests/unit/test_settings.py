@@ -75,3 +75,24 @@ def test_what_is_no_origin_is_refused(monkeypatch: pytest.MonkeyPatch, given: st
     monkeypatch.setenv("HELIOGRAPH_ALLOWED_ORIGINS", given)
     with pytest.raises(ConfigurationError, match="HELIOGRAPH_ALLOWED_ORIGINS"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"PUSH_PROVIDERS": "fcm,carrier-pigeon"}, "HELIOGRAPH_PUSH_PROVIDERS"),
+        ({"ONESIGNAL_URL": "ftp://push.example"}, "HELIOGRAPH_ONESIGNAL_URL"),
+    ],
+)
+def test_a_push_provider_that_nobody_knows_is_refused(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], named: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"HELIOGRAPH_{name}", value)
+    with pytest.raises(ConfigurationError, match=named):
+        load_settings()
+
+
+def test_push_providers_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HELIOGRAPH_PUSH_PROVIDERS", "onesignal, fcm")
+    assert load_settings().push_providers == ("onesignal", "fcm")

@@ -18,11 +18,14 @@ from google.oauth2.credentials import Credentials
 
 from domain.errors import ConfigurationError
 from domain.notification import Outcome
-from domain.outgoing import Answer, OutgoingPush
+from domain.outgoing import Answer, OutgoingPush, PushOptions
+from domain.push_payload import PayloadTooLargeError
+from domain.recipient import Device, is_subscription_id
 from workers.http_pool import HttpPool, NoAnswerError, NotSentError, Reply
 from workers.push.access_token import AccessToken, NoAccessTokenError
-from workers.push.fcm_answer import answer_of, shown
-from workers.push.fcm_message import PayloadTooLargeError, encode
+from workers.push.fcm_answer import answer_of
+from workers.push.fcm_message import encode
+from workers.push.reading import shown
 
 FCM_URL = "https://fcm.googleapis.com"
 _LOCAL = "local"
@@ -74,10 +77,30 @@ class FcmProvider:
         self._token = AccessToken(self._app.credential.get_credential())
         self._clock = clock
 
+    def serves(self, device: Device) -> bool:
+        """Everything but what is known to be another provider's."""
+        return not is_subscription_id(device.token)
+
     async def send(self, push: OutgoingPush, deadline: float) -> Answer:
         """One push notification to one device; answers within `deadline` seconds and never raises for FCM's answer."""
+        return await self._send(push, deadline, dry_run=False)
+
+    async def verify(self, device: Device, deadline: float) -> Answer:
+        """What FCM would answer to a push to this device; nothing is sent. The same promises as `send`."""
+        probe = OutgoingPush(device=device, title="-", body="", options=PushOptions(), notification_id="-")
+        return await self._send(probe, deadline, dry_run=True)
+
+    async def close(self) -> None:
+        """Let go of connections and of the Firebase app. May be called twice."""
+        self._http.close()
+        await self._token.close()
+        if self._app is not None:
+            firebase_admin.delete_app(self._app)
+            self._app = None
+
+    async def _send(self, push: OutgoingPush, deadline: float, *, dry_run: bool) -> Answer:
         try:
-            body = encode(push, self._clock())
+            body = encode(push, self._clock(), dry_run=dry_run)
         except ValueError as error:
             code = "payload_too_large" if isinstance(error, PayloadTooLargeError) else "invalid_message"
             return Answer(outcome=Outcome.PERMANENT, code=code, detail=shown(str(error), push.device.token))
@@ -90,14 +113,6 @@ class FcmProvider:
         except NoAnswerError as error:
             return Answer(outcome=Outcome.UNKNOWN, code="no_answer", detail=f"FCM may have taken it: {error}.")
         return answer_of(reply, self._clock(), secret=push.device.token)
-
-    async def close(self) -> None:
-        """Let go of connections and of the Firebase app. May be called twice."""
-        self._http.close()
-        await self._token.close()
-        if self._app is not None:
-            firebase_admin.delete_app(self._app)
-            self._app = None
 
     async def _post(self, body: bytes, deadline: float) -> Reply:
         loop = asyncio.get_running_loop()

@@ -4,13 +4,10 @@ from typing import Any
 
 from domain.notification import Outcome
 from domain.outgoing import Answer
-from workers.http_answer import asked_to_wait, json_object
+from workers.http_answer import json_object
 from workers.http_pool import Reply
+from workers.push.reading import retry_after, shown
 
-QUOTA_PAUSE = 60.0
-"""What FCM asks for, in seconds, after a 429 that has no Retry-After."""
-
-MAX_DETAIL = 300
 _FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 _PERMANENT_CODES = frozenset({"UNREGISTERED", "SENDER_ID_MISMATCH", "INVALID_ARGUMENT"})
 _PERMANENT_STATUS = frozenset({400, 413})
@@ -33,15 +30,10 @@ def answer_of(reply: Reply, now: float, *, secret: str) -> Answer:
         outcome=outcome,
         code=code,
         detail=shown(message, secret),
-        retry_after=_retry_after(reply, now) if outcome is Outcome.TRANSIENT else None,
+        retry_after=retry_after(reply, now) if outcome is Outcome.TRANSIENT else None,
         retire_contact_point=code == "UNREGISTERED",
         rate_limited=reply.status == 429,
     )
-
-
-def shown(message: str, secret: str) -> str:
-    """`message`, fit to be shown: short, and without the device token."""
-    return (message.replace(secret, "[token]") if secret else message)[:MAX_DETAIL]
 
 
 def _taken(content: dict[str, Any]) -> Answer:
@@ -67,9 +59,3 @@ def _outcome(status: int, code: str) -> Outcome:
     if code in _PERMANENT_CODES or status in _PERMANENT_STATUS:
         return Outcome.PERMANENT
     return Outcome.UNKNOWN if status in _UNKNOWN_STATUS else Outcome.TRANSIENT
-
-
-def _retry_after(reply: Reply, now: float) -> float | None:
-    """What FCM asks for, in seconds from now."""
-    asked = asked_to_wait(reply.headers, now)
-    return QUOTA_PAUSE if asked is None and reply.status == 429 else asked

@@ -1,34 +1,29 @@
 """From our words to FCM's: one push notification as a Message of the HTTP v1 API, with a part for each platform.
 
-Title, body, image and data go to every device. `data` also tells the app what FCM has no field for: `notification_id`
-(to acknowledge it), `click_url` and `actions` (as JSON). A part for a platform that the device is not is left out.
+Title, body, image and data (`domain.push_payload`) go to every device. A part for a platform that the device is not is
+left out.
 """
 
-import json
 import re
 
 from firebase_admin import messaging
 
-from domain.outgoing import OutgoingPush, PushAction, PushOptions
+from domain.outgoing import OutgoingPush, PushOptions
+from domain.push_payload import check_payload, payload_data
 
-MAX_PAYLOAD = 4096
 MAX_TTL = 28 * 24 * 3600
 MAX_APNS_COLLAPSE_ID = 64
 _WEB_TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
-class PayloadTooLargeError(ValueError):
-    """Notification and data are more than the 4,096 bytes that FCM takes."""
-
-
-def encode(push: OutgoingPush, now: float) -> bytes:
-    """The body of a `messages:send` call. `now` is in seconds since the epoch.
+def encode(push: OutgoingPush, now: float, *, dry_run: bool = False) -> bytes:
+    """The body of a `messages:send` call. `now` is in seconds since the epoch; a dry run is checked and not sent.
 
     Raises `ValueError` for what FCM would refuse for good, `PayloadTooLargeError` among it.
     """
     message = build(push, now)
-    _check_size(message)
-    return b'{"message":%b}' % str(message).encode()
+    check_payload(push.title, push.body, push.options, push.notification_id)
+    return b'{%b"message":%b}' % (b'"validate_only":true,' if dry_run else b"", str(message).encode())
 
 
 def build(push: OutgoingPush, now: float) -> messaging.Message:
@@ -36,39 +31,13 @@ def build(push: OutgoingPush, now: float) -> messaging.Message:
     options, platform = push.options, push.device.platform
     message = messaging.Message(
         notification=messaging.Notification(push.title, push.body, options.image_url),
-        data=_data(push),
+        data=payload_data(options, push.notification_id),
         android=_android(options) if platform in (None, "ANDROID") else None,
         apns=_apns(options, now) if platform in (None, "IOS") else None,
         webpush=_webpush(options) if platform in (None, "WEB") else None,
     )
     message.token = push.device.token  # the constructor's argument warns: FCM wants apps to move to installation ids
     return message
-
-
-def _check_size(message: messaging.Message) -> None:
-    notification = message.notification
-    parts = [notification.title, notification.body, notification.image, message.data]
-    size = len(json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode())
-    if size > MAX_PAYLOAD:
-        raise PayloadTooLargeError(
-            f"Notification and data are {size} bytes, more than the {MAX_PAYLOAD} that FCM takes."
-        )
-
-
-def _data(push: OutgoingPush) -> dict[str, str]:
-    options = push.options
-    data = dict(options.data)
-    if options.click_url is not None:
-        data.setdefault("click_url", options.click_url)
-    if options.actions:
-        data.setdefault("actions", json.dumps([_action(action) for action in options.actions], ensure_ascii=False))
-    data["notification_id"] = push.notification_id
-    return data
-
-
-def _action(action: PushAction) -> dict[str, str]:
-    described = {"id": action.id, "title": action.title}
-    return described if action.url is None else described | {"url": action.url}
 
 
 def _ttl(options: PushOptions) -> int | None:

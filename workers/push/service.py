@@ -6,7 +6,7 @@ outcome for the notification (`docs/protocol.md`).
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,12 +14,19 @@ import msgspec
 from domain.notification import Channel, Outcome
 from domain.outgoing import Answer, Delivered, OutgoingPush, PushOptions
 from domain.ports import Claim, PushProvider, Templates
+from domain.push_payload import merge
 from domain.recipient import UNREACHABLE, Device
 from domain.template import Rendered, Renderer
+from domain.urls import image_problem
 from workers.rendering import refused, rendered_or_refused
 from workers.resilience import Chained, ProviderChain
 
 DEVICES_AT_ONCE = 20
+NOBODYS = Answer(
+    outcome=Outcome.PERMANENT,
+    code="no_provider_for_token",
+    detail="No push provider that is set up knows tokens of this kind.",
+)
 _PRECEDENCE = (Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.TRANSIENT, Outcome.PERMANENT)
 """The outcome of all is the first of these that some device had: UNKNOWN, because a retry may then send twice."""
 
@@ -70,42 +77,43 @@ class PushSender:
             return refused("no_push_content", "There is no title to show: it was not written for push.")
         if not claim.recipient.contact_points(Channel.PUSH):
             return refused("no_device", UNREACHABLE[Channel.PUSH])
-        devices = {device.token: device for device in claim.recipient.devices}.values()
-        return conclude(await self._send_to_all(claim, rendered, devices, ends_at))
-
-    async def _send_to_all(
-        self, claim: Claim, rendered: Rendered, devices: Iterable[Device], ends_at: float
-    ) -> list[DeviceResult]:
         options = merge(rendered, claim.push or PushOptions())
+        if options.image_url is not None and (problem := image_problem(options.image_url)):
+            return refused("invalid_image_url", f"The image's URL {problem}.")
+        devices = {device.token: device for device in claim.recipient.devices}.values()
+        pushes = [_push(claim.id, device, rendered, options) for device in devices]
+        return conclude(await self._send_to_all(pushes, claim.attempt, ends_at))
+
+    async def _send_to_all(self, pushes: Sequence[OutgoingPush], number: int, ends_at: float) -> list[DeviceResult]:
         slots = asyncio.Semaphore(self._devices_at_once)
 
-        async def send_to(device: Device) -> DeviceResult:
-            push = OutgoingPush(
-                device=device,
-                title=rendered.title or "",
-                body=rendered.body or "",
-                options=options,
-                notification_id=claim.id,
-            )
+        async def send(push: OutgoingPush) -> DeviceResult:
             async with slots:
-                return DeviceResult(device, await self._call(push, claim.attempt, ends_at - self._clock()))
+                return DeviceResult(push.device, await self._call(push, number, ends_at - self._clock()))
 
-        return await asyncio.gather(*(send_to(device) for device in devices))
+        return await asyncio.gather(*map(send, pushes))
 
     async def _call(self, push: OutgoingPush, number: int, left: float) -> Chained:
         if left <= 0:
             return Chained(retry_in=0.0)
+        if not any(provider.serves(push.device) for provider in self._chain.providers):
+            return Chained(answer=NOBODYS)
         return await self._chain.call(
-            lambda provider, seconds: provider.send(push, seconds), left, number=number, device_id=push.device.id
+            lambda provider, seconds: provider.send(push, seconds),
+            left,
+            number=number,
+            device_id=push.device.id,
+            among=lambda provider: provider.serves(push.device),
         )
 
 
-def merge(rendered: Rendered, options: PushOptions) -> PushOptions:
-    """What the template says and what the caller asked for; where both speak, the caller is heard."""
-    return msgspec.structs.replace(
-        options,
-        image_url=rendered.image_url if options.image_url is None else options.image_url,
-        data={**(rendered.data or {}), **options.data},
+def _push(notification_id: str, device: Device, rendered: Rendered, options: PushOptions) -> OutgoingPush:
+    return OutgoingPush(
+        device=device,
+        title=rendered.title or "",
+        body=rendered.body or "",
+        options=options,
+        notification_id=notification_id,
     )
 
 

@@ -123,6 +123,8 @@ async def _answer(request: Request, store: FcmStore, slow: float) -> JSONRespons
         return UNAVAILABLE.response()  # nobody is there to read it
     if fate == "slow":
         await asyncio.sleep(slow)
+    if body.get("validate_only") is True:
+        return JSONResponse({"name": f"projects/{request.path_params['project']}/messages/fake_message_id"})
     name = store.accept(request.path_params["project"], message)
     return JSONResponse({} if fate == "nameless" else {"name": name})
 

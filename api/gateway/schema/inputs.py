@@ -92,7 +92,7 @@ class PushActionInput:
 class PushInput:
     """What a push notification carries besides its text."""
 
-    image_url: str | None = field(default=UNSET, description="A picture, http or https.")
+    image_url: str | None = field(default=UNSET, description="A picture on the public internet, http or https.")
     click_url: str | None = field(default=UNSET, description="What a click opens, http or https.")
     data: JSON | None = field(default=UNSET, description="An object for the app; its values are texts.")
     badge: int | None = field(default=UNSET, description="The number on the app's icon.")

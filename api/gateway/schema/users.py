@@ -39,6 +39,7 @@ class Device(Node):
     platform: Platform = field(description="What kind of device it is.")
     token_hint: str = field(description="Enough of the token to recognise it, not enough to use it.")
     valid: bool = field(description="False once the provider said that the token is no longer registered.")
+    invalid_since: datetime | None = field(description="Since when it is not used; null while it is valid.")
     created_at: datetime = field(description="When it was first registered.")
     last_seen_at: datetime | None = field(description="When it was last registered.")
 
@@ -50,6 +51,7 @@ class Device(Node):
             platform=Platform(view.platform),
             token_hint=view.token_hint,
             valid=view.valid,
+            invalid_since=view.invalid_since,
             created_at=view.created_at,
             last_seen_at=view.last_seen_at,
         )
