@@ -157,6 +157,8 @@ def _with_sandbox(settings: Settings, folder: Path, mailbox: Mailbox, endpoint: 
         "api_key": settings.api_key or development_key(folder),
         "secret": settings.secret or own_secret(folder),
         "smtp_url": settings.smtp_url or mailbox.url,
+        "sandbox_smtp_url": settings.sandbox_smtp_url or mailbox.url,
+        "sandbox_fcm_url": settings.sandbox_fcm_url or endpoint.url,
     }
     if settings.fcm_credentials is None and settings.fcm_url is None:
         own["fcm_url"] = endpoint.url

@@ -61,6 +61,7 @@ from workers.push.fcm import FcmProvider
 from workers.push.service import PushSender
 from workers.relay import Relay
 from workers.resilience import Breaker, ProviderChain, only_errors
+from workers.sandbox.apart import SANDBOX, Apart
 from workers.standing import CurrentStandings
 
 log = logging.getLogger(__name__)
@@ -215,6 +216,7 @@ class Builder:
                 dead_letters=dead_letters,
                 replays=Replays(dead_letters, status_store, to_send, rate=self.settings.replay_rate),
                 hasten_erasure=eraser.hasten,
+                sandbox=bool(self.settings.sandbox_smtp_url and self.settings.sandbox_fcm_url),
                 keys=identity.keys,
                 limiter=identity.limiter,
                 sockets=identity.sockets,
@@ -257,7 +259,8 @@ class Builder:
         self, channel: Channel, databases: Databases, users: UsersClient, templates: TemplatesClient
     ) -> None:
         """The Email Service or the Push Service."""
-        make = self.email_sender if channel is Channel.EMAIL else self.push_sender
+        live = self.email_sender if channel is Channel.EMAIL else self.push_sender
+        tests = self.email_sandbox if channel is Channel.EMAIL else self.push_sandbox
         settings = WorkerSettings(
             lease=self.settings.lease_seconds,
             deadline=self.settings.delivery_deadline_seconds,
@@ -268,7 +271,7 @@ class Builder:
             self.open_broker(),
             SqlClaims(databases["gateway"]),
             CurrentStandings(users, self.suppressions(databases)),
-            make(templates),
+            Apart(live(templates), tests(templates)),
             self.settings.retry_policy,
             settings,
         )
@@ -286,8 +289,15 @@ class Builder:
         """Email's way out."""
         if self.settings.smtp_url is None:
             raise ConfigurationError("HELIOGRAPH_SMTP_URL: the Email Service needs to know its mail server.")
-        provider: EmailProvider = SmtpProvider(self.settings.smtp_url, pool_size=self.settings.smtp_pool)
-        self.system.add("smtp", stop=provider.close)
+        return self._email_by(SmtpProvider(self.settings.smtp_url, pool_size=self.settings.smtp_pool), templates)
+
+    def email_sandbox(self, templates: TemplatesClient) -> Sender | None:
+        """Where the mail of test keys goes; None: nowhere."""
+        url = self.settings.sandbox_smtp_url
+        return None if url is None else self._email_by(SmtpProvider(url, name=SANDBOX), templates)
+
+    def _email_by(self, provider: EmailProvider, templates: TemplatesClient) -> Sender:
+        self.system.add(provider.name, stop=provider.close)
         chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now)
         settings = EmailSettings(sender=self.settings.email_from, sender_name=self.settings.email_from_name)
         return EmailSender(chain, templates, settings)
@@ -297,8 +307,15 @@ class Builder:
         if self.settings.fcm_credentials is None and self.settings.fcm_url is None:
             raise ConfigurationError("HELIOGRAPH_FCM_CREDENTIALS: the Push Service needs its service account's file.")
         credentials, project = self.settings.fcm_credentials, self.settings.fcm_project
-        provider: PushProvider = FcmProvider(credentials, project, url=self.settings.fcm_url)
-        self.system.add("fcm", stop=provider.close)
+        return self._push_by(FcmProvider(credentials, project, url=self.settings.fcm_url), templates)
+
+    def push_sandbox(self, templates: TemplatesClient) -> Sender | None:
+        """Where the push of test keys goes; None: nowhere."""
+        url, project = self.settings.sandbox_fcm_url, self.settings.fcm_project
+        return None if url is None else self._push_by(FcmProvider(None, project, url=url, name=SANDBOX), templates)
+
+    def _push_by(self, provider: PushProvider, templates: TemplatesClient) -> Sender:
+        self.system.add(provider.name, stop=provider.close)
         chain = ProviderChain([provider], self.breakers([provider.name]), clock=_now)
         return PushSender(chain, templates)
 

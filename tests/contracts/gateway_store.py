@@ -89,6 +89,8 @@ def order(
     priority: Priority = Priority.NORMAL,
     client: str = "client",
     recipient: Recipient | None = None,
+    *,
+    test: bool = False,
 ) -> Order:
     id = new_id(REQUEST)
     drafts = tuple(
@@ -120,6 +122,7 @@ def order(
         send_at=send_at,
         deliver_by=None,
         drafts=drafts,
+        test=test,
     )
 
 

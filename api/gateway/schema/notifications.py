@@ -120,6 +120,7 @@ class Notification(Node):
     provider_message_id: str | None = field(description="The provider's own id for it.")
     possible_duplicate: bool = field(description="Whether the recipient may have got it twice: an outcome was unknown.")
     metadata: JSON | None = field(description="The caller's own, as it was given.")
+    test: bool = field(description="Whether a test key sent it: it goes to the sandbox and nowhere else.")
     created_at: datetime = field(description="When it was accepted.")
     send_at: datetime | None = field(description="Not before then.")
     deliver_by: datetime | None = field(description="Not after then.")
@@ -159,6 +160,7 @@ class Notification(Node):
             provider_message_id=view.provider_message_id,
             possible_duplicate=view.possible_duplicate,
             metadata=view.metadata,
+            test=view.test,
             created_at=view.created_at,
             send_at=view.send_at,
             deliver_by=view.deliver_by,
