@@ -27,6 +27,7 @@ from domain.ids import INSTANCE, new_id
 from domain.notification import Channel
 from domain.ports import Bell
 from workers.dispatcher import Dispatcher
+from workers.sandbox.afterwards import Afterwards
 from workers.sandbox.app import sandbox_app
 from workers.sandbox.fcm import FcmEndpoint, FcmStore
 from workers.sandbox.mailbox import Mailbox
@@ -125,12 +126,15 @@ async def build_embedded(settings: Settings) -> System:
     lock = Lock(folder)
     system = System(stop_seconds=settings.drain_seconds + 5)
     system.add("lock", stop=started(lock.release))
-    mailbox, endpoint = Mailbox(), FcmEndpoint()
+    afterwards = Afterwards()
+    system.add("sandbox", stop=afterwards.stop)
+    mailbox, endpoint = Mailbox(afterwards=afterwards), FcmEndpoint(afterwards=afterwards)
     for part in (mailbox, endpoint):
         await part.start()
         system.add("sandbox", stop=part.stop)
     builder = Builder(_with_sandbox(settings, folder, mailbox, endpoint), system, embedded=True)
     databases = await builder.open_databases("gateway", "users", "templates")
+    afterwards.tell(builder.callbacks(databases))
     services = {"users": builder.add_users(databases), "templates": builder.add_templates(databases)}
     beside = {f"/v1/{name}": service for name, service in services.items()}
     peers = builder.peers()

@@ -41,6 +41,7 @@ from api.users.app import users_app
 from api.users.client import UsersClient
 from api.users.repository import UserRepository
 from domain.ahead import Ahead
+from domain.callbacks import Callbacks
 from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import ConfigurationError, Unavailable
@@ -145,6 +146,10 @@ class Builder:
         secret = self.settings.secret or self.settings.service_token
         assert secret is not None, "secrets are checked before anything is built"
         return SqlSuppressions(databases["gateway"], secret)
+
+    def callbacks(self, databases: Databases) -> Callbacks | None:
+        """Who takes what is said after we have sent; None: nobody does yet."""
+        return None
 
     def _refuse_in_process(self, name: str) -> None:
         """What is in one process cannot be shared with others."""

@@ -9,7 +9,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 
 from workers.sandbox.fcm import FcmStore, fcm_app
-from workers.sandbox.mailbox import Mailbox, SandboxMail
+from workers.sandbox.mail import SandboxMail
+from workers.sandbox.mailbox import Mailbox
 
 SHOWN = 50
 MAX_SHOWN = 500
