@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import policy
+from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser, BytesParser
@@ -93,10 +94,11 @@ def header(message: Message, name: str) -> str:
 
 def decoded(value: str) -> str:
     """Encoded words (RFC 2047) as text, on one line; as they came where nobody knows their character set."""
+    line = "".join(value.splitlines())
     try:
-        return str(make_header(decode_header("".join(value.splitlines()))))
-    except (LookupError, ValueError):
-        return value
+        return _encodable(str(make_header(decode_header(line))))
+    except (LookupError, ValueError, HeaderParseError):
+        return _encodable(line)
 
 
 def _parsed(raw: bytes) -> Message:
@@ -131,6 +133,11 @@ def _parts(message: Message) -> Iterator[Message]:
 
 def _characters(data: bytes, charset: str) -> str:
     try:
-        return data.decode(charset, "replace")
+        return _encodable(data.decode(charset, "replace"))
     except (LookupError, ValueError):  # no such character set, or one that is none, such as base64
         return data.decode("utf-8", "replace")
+
+
+def _encodable(text: str) -> str:
+    """Without halves of surrogate pairs, which some character sets let through and JSON does not."""
+    return text.encode("utf-8", "replace").decode()
