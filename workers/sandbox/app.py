@@ -5,7 +5,7 @@
     GET /sandbox/messages/{id}       one of them, with a mail's source
     GET /sandbox/messages/{id}/html  a mail's HTML, fit for a frame
     GET /sandbox/messages/{id}/raw   a mail's source
-    GET /sandbox/inbox               mails; ?q=&page=
+    GET /sandbox/inbox               mails; ?q=&page=, and &part=list for the list alone
     GET /sandbox/inbox/pushes        pushes; likewise
     GET /sandbox/inbox/{id}          one mail
 
@@ -118,7 +118,8 @@ def _absent() -> Response:
 
 
 def _wanted(request: Request) -> Wanted:
-    return Wanted.of(request.query_params.get("q", ""), request.query_params.get("page", ""))
+    given = request.query_params
+    return Wanted.of(given.get("q", ""), given.get("page", ""), alone=given.get("part") == "list")
 
 
 def _limit(request: Request) -> int:

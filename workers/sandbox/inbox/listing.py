@@ -14,16 +14,20 @@ T = TypeVar("T")
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a reader asks for: `q` is looked for whatever its case; empty finds all. Pages count from 1."""
+    """What a reader asks for: `q` is looked for whatever its case; empty finds all. Pages count from 1.
+
+    `alone`: without the page around it, for the script that keeps the page fresh.
+    """
 
     q: str = ""
     page: int = 1
+    alone: bool = False
 
     @classmethod
-    def of(cls, q: str, page: str) -> "Wanted":
+    def of(cls, q: str, page: str, *, alone: bool = False) -> "Wanted":
         """From a query string; what is no page is the first one."""
         number = int(page) if page.isdecimal() and page.isascii() and len(page) < 8 else 1
-        return cls(q.strip()[:MAX_QUERY], min(max(number, 1), MAX_PAGE))
+        return cls(q.strip()[:MAX_QUERY], min(max(number, 1), MAX_PAGE), alone)
 
 
 class Listed(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -34,6 +38,7 @@ class Listed(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     page: int
     pages: int
     q: str
+    alone: bool
 
     def link(self, path: str, by: int) -> str | None:
         """Where the page `by` pages on is; None where there is none."""
@@ -51,4 +56,4 @@ def listed(kept: Sequence[T], wanted: Wanted, texts: Callable[[T], str]) -> List
     pages = max(1, -(-len(found) // PAGE_SIZE))
     page = min(wanted.page, pages)
     shown = found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
-    return Listed(items=shown, total=len(found), page=page, pages=pages, q=wanted.q)
+    return Listed(items=shown, total=len(found), page=page, pages=pages, q=wanted.q, alone=wanted.alone)

@@ -3,7 +3,7 @@ its own in a frame that may do nothing, and the policies let neither run anythin
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Pages:
 
     def __init__(self) -> None:
         environment = Environment(autoescape=True, undefined=StrictUndefined)
-        names = ("layout", "list", "mails", "pushes", "mail")
+        names = ("layout", "search", "list", "mails", "pushes", "mail")
         self._templates = {name: environment.from_string((HERE / f"{name}.html").read_text()) for name in names}
         self._style = _trusted((HERE / "style.css").read_text())
         self._script = _trusted((HERE / "refresh.js").read_text())
@@ -96,19 +96,20 @@ class Pages:
         return self._page("Not here", "mail", body, status=404)
 
     def _list(self, title: str, current: str, path: str, searched: str, found: Listed[Any], items: Markup) -> Response:
-        shown: Mapping[str, Any] = {
-            "title": title,
-            "path": path,
-            "searched": searched,
-            "q": found.q,
-            "total": found.total,
-            "page": found.page,
-            "pages": found.pages,
-            "newer": found.link(path, -1),
-            "older": found.link(path, 1),
-            "items": items,
-        }
-        return self._page(title, current, self._render("list", **shown), refreshes=True)
+        part = self._render(
+            "list",
+            q=found.q,
+            total=found.total,
+            page=found.page,
+            pages=found.pages,
+            newer=found.link(path, -1),
+            older=found.link(path, 1),
+            items=items,
+        )
+        if found.alone:
+            return HTMLResponse(part.encode("utf-8", "replace"), headers={**SHY, "Content-Security-Policy": _FRAME})
+        body = self._render("search", title=title, path=path, searched=searched, q=found.q, list=part)
+        return self._page(title, current, body, refreshes=True)
 
     def _page(self, title: str, current: str, body: Markup, *, refreshes: bool = False, status: int = 200) -> Response:
         nonce = secrets.token_urlsafe(16)

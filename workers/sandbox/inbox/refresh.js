@@ -1,13 +1,14 @@
-// Puts the list of the page as it is now in place of the one that is shown, when it is another one.
-// What is in the page that comes is escaped as it is in this one, and what a parser makes of it runs nothing.
+// Puts the list as it is now in place of the one that is shown, when it is another one. What comes is escaped as it is
+// in the page itself, and what a parser makes of it runs nothing.
 const EVERY_MS = 2000;
 const list = document.getElementById("list");
+const url = new URL(location.href);
+url.searchParams.set("part", "list");
 
 async function refresh() {
-  const answer = await fetch(location.href, { signal: AbortSignal.timeout(10_000) });
+  const answer = await fetch(url, { signal: AbortSignal.timeout(10_000) });
   if (!answer.ok) return;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const fresh = page.getElementById("list");
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("list");
   if (fresh && fresh.innerHTML !== list.innerHTML) list.replaceChildren(...fresh.childNodes);
 }
 
