@@ -127,7 +127,6 @@ async def build_embedded(settings: Settings) -> System:
     system = System(stop_seconds=settings.drain_seconds + 5)
     system.add("lock", stop=started(lock.release))
     afterwards = Afterwards()
-    system.add("sandbox", stop=afterwards.stop)
     mailbox, endpoint = Mailbox(afterwards=afterwards), FcmEndpoint(afterwards=afterwards)
     for part in (mailbox, endpoint):
         await part.start()
@@ -135,6 +134,7 @@ async def build_embedded(settings: Settings) -> System:
     builder = Builder(_with_sandbox(settings, folder, mailbox, endpoint), system, embedded=True)
     databases = await builder.open_databases("gateway", "users", "templates")
     afterwards.tell(builder.callbacks(databases))
+    system.add("sandbox's callbacks", stop=afterwards.stop)
     services = {"users": builder.add_users(databases), "templates": builder.add_templates(databases)}
     beside = {f"/v1/{name}": service for name, service in services.items()}
     peers = builder.peers()

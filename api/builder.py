@@ -299,7 +299,11 @@ class Builder:
     def email_sandbox(self, templates: TemplatesClient) -> Sender | None:
         """Where the mail of test keys goes; None: nowhere."""
         url = self.settings.sandbox_smtp_url
-        return None if url is None else self._email_by(SmtpProvider(url, name=SANDBOX), templates)
+        return (
+            None
+            if url is None
+            else self._email_by(SmtpProvider(url, name=SANDBOX, pool_size=self.settings.smtp_pool), templates)
+        )
 
     def _email_by(self, provider: EmailProvider, templates: TemplatesClient) -> Sender:
         self.system.add(provider.name, stop=provider.close)

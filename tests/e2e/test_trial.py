@@ -52,6 +52,8 @@ async def test_a_trial_reaches_nobody_and_all_else_does(operator: Api, provider:
     async with Api(operator.port, made["data"]["secret"]) as trial:
         tried = await trial.send_one(request_id="same")
         assert (await trial.watch(WATCH, id=tried))[-1]["status"] == "SENT"
+        pushed = await trial.send_one(recipient={"device_token": "token-of-a-trial"}, channels=["PUSH"])
+        assert (await trial.watch(WATCH, id=pushed))[-1]["status"] == "SENT"
     meant = await operator.send_one(request_id="same")
     assert (await operator.watch(WATCH, id=meant))[-1]["status"] == "SENT"
 
@@ -59,7 +61,7 @@ async def test_a_trial_reaches_nobody_and_all_else_does(operator: Api, provider:
     assert tried in sandboxed
     (sent,) = provider.messages()
     assert meant in sent.message_id
-    for id, test, name in ((tried, True, "sandbox"), (meant, False, "smtp")):
+    for id, test, name in ((tried, True, "sandbox"), (pushed, True, "sandbox"), (meant, False, "smtp")):
         shown = (await operator.payload(SHOWN, id=id))["data"]
         assert shown["test"] is test
         assert (shown["timeline"][0]["detail"] or {}).get("test", False) is test

@@ -224,9 +224,11 @@ DEEP = b"".join(b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n' 
         b"Content-Type: text/plain; charset*=x'y'%ff\r\nContent-Transfer-Encoding: base64\r\n\r\n====",
         b"Content-Type: multipart/mixed\r\n\r\nno boundary",
         b"Content-Type: message/rfc822\r\n\r\nContent-Type: text/html\r\n\r\n<p>inner</p>",
+        b"Content-Type: text/plain; charset=punycode\r\n\r\n" + b"a-" * 100_000,
+        b"Subject: " + b"=?a?q?" * 100_000 + b"\r\n\r\n",
         DEEP,
     ],
-    ids=range(11),
+    ids=range(13),
 )
 async def test_no_mail_is_too_odd_to_be_shown(world: World, raw: bytes) -> None:
     id = world.take(raw, "ada@example.com")

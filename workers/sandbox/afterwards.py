@@ -46,7 +46,8 @@ class Afterwards:
         _ = self._tasks.start(f"afterwards:{notification_id}", self._tell(self._callbacks, notification_id, later))
 
     async def stop(self) -> None:
-        """Say no more. May be called twice."""
+        """Say no more, of what is in mind and of what comes. May be called twice."""
+        self._callbacks = None
         await self._tasks.cancel()
 
     async def _tell(self, callbacks: Callbacks, notification_id: str, later: Sequence[Later]) -> None:

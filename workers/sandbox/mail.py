@@ -17,6 +17,10 @@ from aiosmtpd.smtp import Envelope
 log = logging.getLogger(__name__)
 
 MAX_PARTS = 100
+MAX_DECODED = 2_000
+"""Characters of a header in which encoded words are looked for: looking through a long one takes its square."""
+_SLOW_CHARSETS = frozenset({"idna", "punycode"})
+"""What Python knows as character sets, mails never use, and takes the square of their length to read."""
 
 
 class SandboxMail(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +99,8 @@ def header(message: Message, name: str) -> str:
 def decoded(value: str) -> str:
     """Encoded words (RFC 2047) as text, on one line; as they came where nobody knows their character set."""
     line = "".join(value.splitlines())
+    if len(line) > MAX_DECODED:
+        return _encodable(line)
     try:
         return _encodable(str(make_header(decode_header(line))))
     except (LookupError, ValueError, HeaderParseError):
@@ -133,7 +139,7 @@ def _parts(message: Message) -> Iterator[Message]:
 
 def _characters(data: bytes, charset: str) -> str:
     try:
-        return _encodable(data.decode(charset, "replace"))
+        return _encodable(data.decode("utf-8" if charset.lower() in _SLOW_CHARSETS else charset, "replace"))
     except (LookupError, ValueError):  # no such character set, or one that is none, such as base64
         return data.decode("utf-8", "replace")
 

@@ -78,7 +78,7 @@ class DeliveryAttempt:
 
     number: int = field(description="Counts from 1. Several devices or providers may share a number.")
     device_id: strawberry.ID | None = field(description="The device; null for email.")
-    provider: str = field(description="Who was called: smtp, sendgrid, mailgun, fcm, onesignal.")
+    provider: str = field(description="Who was called: smtp, sendgrid, mailgun, fcm, onesignal, sandbox.")
     outcome: Outcome = field(description="What it came to.")
     code: str | None = field(description="The provider's own code.")
     detail: str | None = field(description="What the provider said, without contact points.")
