@@ -133,12 +133,12 @@ async def build_embedded(settings: Settings) -> System:
         system.add("sandbox", stop=part.stop)
     builder = Builder(_with_sandbox(settings, folder, mailbox, endpoint), system, embedded=True)
     databases = await builder.open_databases("gateway", "users", "templates")
-    afterwards.tell(builder.callbacks(databases))
-    system.add("sandbox's callbacks", stop=afterwards.stop)
     services = {"users": builder.add_users(databases), "templates": builder.add_templates(databases)}
     beside = {f"/v1/{name}": service for name, service in services.items()}
     peers = builder.peers()
     users, templates = peers.users(services["users"]), peers.templates(services["templates"])
+    afterwards.tell(builder.callbacks(databases, users))
+    system.add("sandbox's callbacks", stop=afterwards.stop)
     identity = open_identity(builder.settings, system, databases["gateway"], builder.open_changes())
     gateway = builder.add_gateway(databases, identity, users, templates, beside)
     builder.add_relay(databases)

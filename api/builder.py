@@ -147,7 +147,7 @@ class Builder:
         assert secret is not None, "secrets are checked before anything is built"
         return SqlSuppressions(databases["gateway"], secret)
 
-    def callbacks(self, databases: Databases) -> Callbacks | None:
+    def callbacks(self, databases: Databases, users: UsersClient) -> Callbacks | None:
         """Who takes what is said after we have sent; None: nobody does yet."""
         return None
 
