@@ -1,7 +1,8 @@
 """API keys: made, listed, used and revoked.
 
-A key is a secret of 256 random bits behind `hg_`. Only its SHA-256 is stored: a random secret needs no slow hash. What
-was found is remembered, so a cached key costs a look into a dictionary; a revoked one is forgotten at once, everywhere.
+A key is a secret of 256 random bits behind `hg_` (a test key: `hg_test_`). Only its SHA-256 is stored: a random secret
+needs no slow hash. What was found is remembered, so a cached key costs a look into a dictionary; a revoked one is
+forgotten at once, everywhere.
 """
 
 import asyncio
@@ -20,29 +21,33 @@ from api.database import Database, among, listed, parse_time
 from api.key_memory import KeyMemory
 from api.key_rules import checked
 from api.key_uses import KeyUses
-from api.security import ALL_SCOPES, PREFIX, Principal, Scope
+from api.security import ALL_SCOPES, PREFIX, TEST_PREFIX, Principal, Scope
 from domain.changes import Changed, Kind
 from domain.concurrency import Batcher, Tasks, shielded
-from domain.errors import ConfigurationError, DatabaseUnavailable, NotFound, Unauthenticated
+from domain.errors import ConfigurationError, DatabaseUnavailable, NotFound, Unauthenticated, ValidationFailed
 from domain.ids import API_KEY, is_id, new_id
 
 UPKEEP_SECONDS = 60.0
 _MAX_SECRET_CHARACTERS = 200
 _MAX_REVOKED = 1_000
 _LOOKUP = 500
-_COLUMNS = "id, name, client, scopes, created_at, last_used_at, revoked_at"
+_COLUMNS = "id, name, client, scopes, test, created_at, last_used_at, revoked_at"
 
 Revoked = Callable[[Collection[str]], None]
 """Is told the ids of keys that are revoked, some perhaps for the second time. Must not raise and must not block."""
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key without its secret. `last_used_at` may be a minute or so behind."""
+    """A key without its secret. `last_used_at` may be a minute or so behind.
+
+    What a `test` key sends goes to the sandbox, whatever providers there are.
+    """
 
     id: str
     name: str
     client: str
     scopes: tuple[str, ...]
+    test: bool = False
     created_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
@@ -99,8 +104,10 @@ class ApiKeys:
     ) -> Principal:
         """See to it that this very secret, from the setting `name`, is a key. May be called again, by many processes.
 
-        Raises `ConfigurationError` when it was a key and is revoked.
+        Raises `ConfigurationError` when it was a key and is revoked, and when it looks like a test key: it is none.
         """
+        if secret.startswith(TEST_PREFIX):
+            raise ConfigurationError(f"{name}: {TEST_PREFIX}… is how test keys begin; this one would send for real.")
         with suppress(Unauthenticated):
             return await self.authenticate(secret)
         await self._store(secret, name, scopes, client)
@@ -114,7 +121,7 @@ class ApiKeys:
         forgettings = self._memory.forgettings
         where = among(self._database.dialect, "key_hash", "$1")
         rows = await self._database.query(
-            f"SELECT key_hash, id, name, client, scopes FROM api_keys WHERE {where} AND revoked_at IS NULL",
+            f"SELECT key_hash, id, name, client, scopes, test FROM api_keys WHERE {where} AND revoked_at IS NULL",
             [listed(self._database.dialect, dict.fromkeys(hashes))],
         )
         found = {row["key_hash"]: _principal_of(row) for row in rows}
@@ -131,14 +138,26 @@ class ApiKeys:
         *,
         client: str | None = None,
         granted_by: Principal | None = None,
+        test: bool = False,
     ) -> NewKey:
         """Make a key. Each call makes another one.
 
         Without `client` it is a client of its own; name the client of an older key to replace that one. `granted_by`
-        grants only scopes that it holds itself; None is the system. Raises `ValidationFailed` naming every field.
+        grants only scopes that it holds itself; None is the system. What a `test` key sends goes to the sandbox; it and
+        a key that is none never share a client. Raises `ValidationFailed` naming every field.
         """
-        granted = checked(name, scopes, client, granted_by)
-        return await self._store(PREFIX + secrets.token_urlsafe(32), name, granted, client)
+        granted = checked(name, scopes, client, granted_by, test=test)
+        if client is not None:
+            await self._refuse_other_kind(client, test=test)
+        prefix = TEST_PREFIX if test else PREFIX
+        return await self._store(prefix + secrets.token_urlsafe(32), name, granted, client, test=test)
+
+    async def _refuse_other_kind(self, client: str, *, test: bool) -> None:
+        """What was tried with a test key must not stand in for the real thing under the same request_id."""
+        rows = await self._database.query("SELECT test FROM api_keys WHERE client = $1 LIMIT 1", [client])
+        if rows and bool(rows[0]["test"]) is not test:
+            kind = "no test keys" if test else "test keys"
+            raise ValidationFailed.of("client", "kind", f"is a client of {kind}; test keys have clients of their own")
 
     async def page(self, page: int, limit: int) -> tuple[list[ApiKey], int]:
         """One page of all keys, the newest first and the revoked ones included, and how many there are."""
@@ -172,16 +191,18 @@ class ApiKeys:
         self._forget([id])
         await self._tell(Kind.API_KEY, [id])
 
-    async def _store(self, secret: str, name: str, scopes: Collection[str], client: str | None) -> NewKey:
+    async def _store(
+        self, secret: str, name: str, scopes: Collection[str], client: str | None, *, test: bool = False
+    ) -> NewKey:
         """Nothing happens when the secret is a key already."""
         id, now = new_id(API_KEY), datetime.now(UTC)
-        made = NewKey(
-            id=id, name=name, client=client or id, scopes=tuple(sorted(scopes)), created_at=now, secret=secret
-        )
+        granted = tuple(sorted(scopes))
+        made = NewKey(id=id, name=name, client=client or id, scopes=granted, test=test, created_at=now, secret=secret)
         await self._database.query(
-            "INSERT INTO api_keys (id, name, client, key_hash, scopes, created_at) VALUES ($1, $2, $3, $4, $5, $6)"
+            "INSERT INTO api_keys (id, name, client, key_hash, scopes, test, created_at)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7)"
             " ON CONFLICT (key_hash) DO NOTHING",
-            [id, name, made.client, _hash(secret), json.dumps(made.scopes), self._database.db_time(now)],
+            [id, name, made.client, _hash(secret), json.dumps(made.scopes), test, self._database.db_time(now)],
         )
         return made
 
@@ -232,7 +253,7 @@ def _hash(secret: str) -> str:
 def _principal_of(row: dict[str, Any]) -> Principal:
     known = {scope.value for scope in Scope}
     scopes = frozenset(Scope(scope) for scope in json.loads(row["scopes"]) if scope in known)
-    return Principal(client=row["client"], key_id=row["id"], name=row["name"], scopes=scopes)
+    return Principal(client=row["client"], key_id=row["id"], name=row["name"], scopes=scopes, test=bool(row["test"]))
 
 
 def _key_of(row: dict[str, Any]) -> ApiKey:
@@ -242,6 +263,7 @@ def _key_of(row: dict[str, Any]) -> ApiKey:
         name=row["name"],
         client=row["client"],
         scopes=tuple(json.loads(row["scopes"])),
+        test=bool(row["test"]),
         created_at=parse_time(row["created_at"]),
         last_used_at=parse_time(used) if used else None,
         revoked_at=parse_time(revoked) if revoked else None,

@@ -28,6 +28,7 @@ from domain.ids import INSTANCE, new_id
 from domain.notification import Channel
 from domain.ports import Bell
 from workers.dispatcher import Dispatcher
+from workers.sandbox.afterwards import Afterwards
 from workers.sandbox.app import sandbox_app
 from workers.sandbox.fcm import FcmEndpoint, FcmStore
 from workers.sandbox.mailbox import Mailbox
@@ -144,7 +145,8 @@ async def build_embedded(settings: Settings) -> System:
     lock = Lock(folder)
     system = System(stop_seconds=settings.drain_seconds + 5)
     system.add("lock", stop=started(lock.release))
-    mailbox, endpoint = Mailbox(), FcmEndpoint()
+    afterwards = Afterwards()
+    mailbox, endpoint = Mailbox(afterwards=afterwards), FcmEndpoint(afterwards=afterwards)
     for part in (mailbox, endpoint):
         await part.start()
         system.add("sandbox", stop=part.stop)
@@ -156,6 +158,8 @@ async def build_embedded(settings: Settings) -> System:
     users, templates = peers.users(services["users"]), peers.templates(services["templates"])
     if settings.bounce_listen is not None:
         builder.add_bounces(databases, users)
+    afterwards.tell(builder.callbacks(databases, users))
+    system.add("sandbox's callbacks", stop=afterwards.stop)
     identity = open_identity(builder.settings, system, databases["gateway"], builder.open_changes())
     gateway = builder.add_gateway(databases, identity, users, templates, beside)
     builder.add_relay(databases)
@@ -178,6 +182,8 @@ def _with_sandbox(settings: Settings, folder: Path, mailbox: Mailbox, endpoint: 
         "api_key": settings.api_key or development_key(folder),
         "secret": settings.secret or own_secret(folder),
         "smtp_url": settings.smtp_url or mailbox.url,
+        "sandbox_smtp_url": settings.sandbox_smtp_url or mailbox.url,
+        "sandbox_fcm_url": settings.sandbox_fcm_url or endpoint.url,
     }
     if settings.fcm_credentials is None and settings.fcm_url is None:
         own["fcm_url"] = endpoint.url

@@ -39,7 +39,8 @@ from api.health import OPTIONAL, health_routes
 from api.identity import Identity
 from api.peers import Peers
 from api.policy import policy_of, shows_playground
-from api.providers import email_providers, mails_at_once, paces
+from api.providers import fcm, mails_at_once
+from api.senders import Senders, return_paths
 from api.settings import Settings
 from api.system import System
 from api.templates.app import templates_app
@@ -53,7 +54,7 @@ from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import ConfigurationError, Unavailable
 from domain.notification import Channel
-from domain.ports import Bell, Broker, Cache, LogRow, PushProvider, Sender
+from domain.ports import Bell, Broker, Cache, LogRow
 from domain.send import SendPorts
 from domain.template import Renderer
 from workers.bell import BroadcastBell
@@ -63,15 +64,10 @@ from workers.cache import MemoryCache, RedisCache
 from workers.consumer import Worker, WorkerSettings
 from workers.dispatcher import Dispatcher
 from workers.email.bounces import BounceListener
-from workers.email.dkim_signer import DkimSigner
-from workers.email.return_path import ReturnPaths
-from workers.email.service import EmailSender, EmailSettings
 from workers.push.dry_run import DryRun
-from workers.push.fcm import FcmProvider
-from workers.push.onesignal import OneSignalProvider
-from workers.push.service import PushSender
 from workers.relay import Relay
-from workers.resilience import Breaker, ProviderChain, only_errors
+from workers.resilience import Breaker, only_errors
+from workers.sandbox.apart import Apart
 from workers.standing import CurrentStandings
 
 log = logging.getLogger(__name__)
@@ -180,7 +176,9 @@ class Builder:
         """The User Service."""
         repository = UserRepository(databases["users"], self.open_changes(needed=False).tell)
         settings = self.settings
-        verify = DryRun(self.fcm()).problem if settings.verify_tokens and "fcm" in settings.push_providers else None
+        verify = (
+            DryRun(fcm(self.settings)).problem if settings.verify_tokens and "fcm" in settings.push_providers else None
+        )
         return users_app(
             repository,
             service_token=settings.service_token,
@@ -242,6 +240,7 @@ class Builder:
                 dead_letters=dead_letters,
                 replays=Replays(dead_letters, status_store, to_send, rate=self.settings.replay_rate),
                 hasten_erasure=eraser.hasten,
+                sandbox=bool(self.settings.sandbox_smtp_url and self.settings.sandbox_fcm_url),
                 keys=identity.keys,
                 limiter=identity.limiter,
                 sockets=identity.sockets,
@@ -284,7 +283,10 @@ class Builder:
         self, channel: Channel, databases: Databases, users: UsersClient, templates: TemplatesClient
     ) -> None:
         """The Email Service or the Push Service."""
-        make = self.email_sender if channel is Channel.EMAIL else self.push_sender
+        senders = Senders(self.settings, self.system)
+        live, tests = (
+            (senders.email, senders.email_sandbox) if channel is Channel.EMAIL else (senders.push, senders.push_sandbox)
+        )
         settings = WorkerSettings(
             lease=self.settings.lease_seconds,
             deadline=self.settings.delivery_deadline_seconds,
@@ -295,7 +297,7 @@ class Builder:
             self.open_broker(),
             SqlClaims(databases["gateway"]),
             CurrentStandings(users, self.suppressions(databases)),
-            make(templates),
+            Apart(live(templates), tests(templates)),
             self.settings.retry_policy,
             settings,
         )
@@ -305,40 +307,9 @@ class Builder:
     def _in_hand(self, channel: Channel) -> int:
         return mails_at_once(self.settings) if channel is Channel.EMAIL else self.settings.worker_concurrency
 
-    def email_sender(self, templates: TemplatesClient) -> Sender:
-        """Email's way out."""
-        signer = self.dkim_signer()
-        providers = email_providers(self.settings, sign=None if signer is None else signer.signed)
-        for provider in providers:
-            self.system.add(provider.name, stop=provider.close)
-        breakers = self.breakers([provider.name for provider in providers])
-        chain = ProviderChain(providers, breakers, clock=_now, paces=paces(self.settings))
-        settings = EmailSettings(
-            sender=self.settings.email_from,
-            sender_name=self.settings.email_from_name,
-            reply_to=self.settings.email_reply_to,
-            return_paths=self.return_paths(),
-            unsubscribe_url=links_of(self.settings).url_of,
-        )
-        return EmailSender(chain, templates, settings)
-
-    def dkim_signer(self) -> DkimSigner | None:
-        """What signs mail by SMTP; None where no key is named."""
-        domain, selector, path = (
-            self.settings.dkim_domain,
-            self.settings.dkim_selector,
-            self.settings.dkim_key_file,
-        )
-        return DkimSigner.from_file(domain, selector, path) if domain and selector and path else None
-
-    def return_paths(self) -> ReturnPaths | None:
-        """Where bounces come back to; None where nobody waits for them."""
-        address = self.settings.bounce_address
-        return None if address is None else ReturnPaths(address, self._secret())
-
     def add_bounces(self, databases: Databases, users: UsersClient) -> None:
         """The bounce listener, where the settings say."""
-        paths, endpoint = self.return_paths(), self.settings.bounce_endpoint
+        paths, endpoint = return_paths(self.settings), self.settings.bounce_endpoint
         assert paths is not None, "the settings refuse a listener without an address"
         assert endpoint is not None, "without one there is no listener"
         listener = BounceListener(endpoint, paths, self.callbacks(databases, users), metrics=self.metrics)
@@ -351,42 +322,6 @@ class Builder:
         database, suppressions = databases["gateway"], self.suppressions(databases)
         opt_outs = OptOuts(users, suppressions)
         return SqlCallbacks(database, SqlStatusStore(database), suppressions, opt_outs, self.announce)
-
-    def push_sender(self, templates: TemplatesClient) -> Sender:
-        """Push's way out."""
-        make: Mapping[str, Callable[[], PushProvider]] = {"fcm": self.fcm, "onesignal": self.onesignal}
-        providers = [make[name]() for name in dict.fromkeys(self.settings.push_providers)]
-        chain = ProviderChain(providers, self.breakers([provider.name for provider in providers]), clock=_now)
-        return PushSender(chain, templates)
-
-    def fcm(self) -> FcmProvider:
-        """The Firebase project of the settings. Raises `ConfigurationError`."""
-        if self.settings.fcm_credentials is None and self.settings.fcm_url is None:
-            raise ConfigurationError("HELIOGRAPH_FCM_CREDENTIALS: FCM needs the service account's file.")
-        credentials, project = self.settings.fcm_credentials, self.settings.fcm_project
-        provider = FcmProvider(credentials, project, url=self.settings.fcm_url)
-        self.system.add("fcm", stop=provider.close)
-        return provider
-
-    def onesignal(self) -> OneSignalProvider:
-        """The OneSignal app of the settings. Raises `ConfigurationError`."""
-        app_id, key = self.settings.onesignal_app_id, self.settings.onesignal_api_key
-        if not app_id:
-            raise ConfigurationError("HELIOGRAPH_ONESIGNAL_APP_ID: OneSignal needs the id of its app.")
-        if not key:
-            raise ConfigurationError("HELIOGRAPH_ONESIGNAL_API_KEY: OneSignal needs the App API key of its app.")
-        provider = OneSignalProvider(app_id, key, url=self.settings.onesignal_url)
-        self.system.add("onesignal", stop=provider.close)
-        return provider
-
-    def breakers(self, names: list[str]) -> Mapping[str, Breaker]:
-        """One breaker a provider."""
-        return {
-            name: Breaker(
-                name, fail_max=self.settings.breaker_failures, reset_after=self.settings.breaker_reset_seconds
-            )
-            for name in names
-        }
 
 
 async def _available(part: Broker | Bell, name: str) -> None:

@@ -11,9 +11,19 @@ MAX_NAME = 200
 _CLIENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
-def checked(name: str, scopes: Collection[str], client: str | None, granted_by: Principal | None) -> frozenset[Scope]:
-    """The scopes to grant. Raises `ValidationFailed` naming all that is wrong; the system (None) may grant all."""
-    problems = [*_name_problems(name), *_scope_problems(scopes, granted_by), *_client_problems(client)]
+def checked(
+    name: str, scopes: Collection[str], client: str | None, granted_by: Principal | None, *, test: bool = False
+) -> frozenset[Scope]:
+    """The scopes to grant. Raises `ValidationFailed` naming all that is wrong; the system (None) may grant all.
+
+    A `test` key never holds `operations`: it could make itself a key that is none.
+    """
+    problems = [
+        *_name_problems(name),
+        *_scope_problems(scopes, granted_by),
+        *(_test_problems(scopes) if test else ()),
+        *_client_problems(client),
+    ]
     if problems:
         raise ValidationFailed(problems)
     return frozenset(Scope(scope) for scope in scopes)
@@ -38,6 +48,12 @@ def _scope_problems(scopes: Collection[str], granted_by: Principal | None) -> It
             yield FieldProblem(path, "unknown", f"takes {', '.join(sorted(known))}")
         elif granted_by is not None and scope not in granted_by.scopes:
             yield FieldProblem(path, "not_held", f"grants {scope}, which your own key does not hold")
+
+
+def _test_problems(scopes: Collection[str]) -> Iterator[FieldProblem]:
+    for index, scope in enumerate(scopes):
+        if scope == Scope.OPERATIONS:
+            yield FieldProblem(("scopes", str(index)), "test", f"grants {scope}, which no test key may hold")
 
 
 def _client_problems(client: str | None) -> Iterator[FieldProblem]:

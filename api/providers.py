@@ -6,12 +6,14 @@ from functools import partial
 from api.settings import PREFIX, Settings
 from domain.errors import ConfigurationError
 from domain.events import MAX_DELIVERIES
-from domain.ports import EmailProvider
+from domain.ports import EmailProvider, PushProvider
 from workers.email.http_provider import CONNECTIONS
 from workers.email.mailgun import MailgunProvider
 from workers.email.sendgrid import SendGridProvider
 from workers.email.smtp import SmtpProvider
 from workers.pacing import Pace, Rate
+from workers.push.fcm import FcmProvider
+from workers.push.onesignal import OneSignalProvider
 
 Sign = Callable[[bytes], bytes]
 Maker = Callable[[Settings], EmailProvider]
@@ -25,6 +27,18 @@ def email_providers(settings: Settings, sign: Sign | None = None) -> list[EmailP
     """
     makers: Mapping[str, Maker] = {**_MAKERS, "smtp": partial(_smtp, sign=sign)}
     return [makers[name](settings) for name in settings.email_providers]
+
+
+def push_providers(settings: Settings) -> list[PushProvider]:
+    """Likewise for push."""
+    return [_PUSH_MAKERS[name](settings) for name in settings.push_providers]
+
+
+def fcm(settings: Settings) -> FcmProvider:
+    """The Firebase project of the settings. Raises `ConfigurationError`."""
+    if settings.fcm_credentials is None and settings.fcm_url is None:
+        raise ConfigurationError("HELIOGRAPH_FCM_CREDENTIALS: FCM needs the service account's file.")
+    return FcmProvider(settings.fcm_credentials, settings.fcm_project, url=settings.fcm_url)
 
 
 def mails_at_once(settings: Settings) -> int:
@@ -57,6 +71,13 @@ def _mailgun(settings: Settings) -> EmailProvider:
     return MailgunProvider(key, domain, settings.mailgun_url)
 
 
+def _onesignal(settings: Settings) -> PushProvider:
+    app_id = _needed(settings.onesignal_app_id, "onesignal_app_id", "OneSignal needs the id of its app")
+    key = _needed(settings.onesignal_api_key, "onesignal_api_key", "OneSignal needs the App API key of its app")
+    return OneSignalProvider(app_id, key, url=settings.onesignal_url)
+
+
+_PUSH_MAKERS: Mapping[str, Callable[[Settings], PushProvider]] = {"fcm": fcm, "onesignal": _onesignal}
 _MAKERS: Mapping[str, Maker] = {
     "sendgrid": _sendgrid,
     "mailgun": _mailgun,

@@ -14,6 +14,8 @@ from domain.errors import Forbidden, Unauthenticated
 
 PREFIX = "hg_"
 """What every API key begins with."""
+TEST_PREFIX = PREFIX + "test_"
+"""What a test key begins with, for people; what makes it one is stored with it."""
 
 
 class Scope(StrEnum):
@@ -42,7 +44,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """A caller that proved who it is. `client` is who `request_id` is unique for; it survives the rotation of keys.
 
     An end user has a `user_id` and no scopes: they see and change what is theirs. `expires_at` is when the credential
-    ends, in seconds since 1970; None: only by being revoked.
+    ends, in seconds since 1970; None: only by being revoked. What a `test` principal sends goes to the sandbox.
     """
 
     client: str
@@ -52,6 +54,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = Kind.SERVICE
     user_id: str | None = None
     expires_at: float | None = None
+    test: bool = False
 
 
 class Authenticator(Protocol):

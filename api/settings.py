@@ -177,6 +177,14 @@ class Settings(BaseSettings):
     breaker_failures: int = Field(5, ge=1, description="Failures in a row that open a provider's breaker.")
     breaker_reset_seconds: float = Field(30.0, gt=0, description="How long an open breaker waits for its probe.")
 
+    sandbox_smtp_url: str | None = Field(
+        None,
+        description="Where mail of test keys goes, for gateway and Email Service; `up` has a mailbox of its own.",
+    )
+    sandbox_fcm_url: str | None = Field(
+        None,
+        description="Where push of test keys goes, for gateway and Push Service; `up` has its own endpoint.",
+    )
     sandbox_smtp_port: int = Field(0, ge=0, le=65535, description="The sandbox mailbox's port; 0 takes a free one.")
 
     @field_validator("trusted_documents_only")

@@ -24,7 +24,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A notification that this worker, and nobody else, may deliver now. Times are the database's clock.
 
     `uncertain` says that an earlier attempt may have reached the recipient; `attempts_used` does not count this one.
-    `refused_devices` are those that earlier attempts need not be repeated for.
+    `refused_devices` are those that earlier attempts need not be repeated for. `test`: it goes to the sandbox only.
     """
 
     id: str
@@ -48,6 +48,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str
     traceparent: str | None = None
     refused_devices: frozenset[str] = frozenset()
+    test: bool = False
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from domain.ports import Known, Recipients, Suppressions, Templates
 from domain.recipient import Device, Recipient, Suppressed
 from domain.submission import UNENCODABLE, RecipientRef, Submission, TemplateRef, shape_problems
 from domain.template import Renderer, TemplateVersion
-from domain.views import Order, Receipt
+from domain.views import Draft, Order, Receipt
 
 
 class Requests(Protocol):
@@ -96,6 +96,7 @@ async def _prepare(submission: Submission, fingerprint: str, ports: SendPorts) -
     if ports.ahead is not None:
         await ports.ahead.compile(drafting.bodies(recipients))
     drafts = drafting.drafts(recipients)
+    test = submission.test is True
     return Order(
         id=request,
         client=submission.client,
@@ -111,8 +112,14 @@ async def _prepare(submission: Submission, fingerprint: str, ports: SendPorts) -
         metadata=submission.metadata,
         send_at=submission.send_at,
         deliver_by=submission.deliver_by,
-        drafts=drafts,
+        drafts=_marked(drafts) if test else drafts,
+        test=test,
     )
+
+
+def _marked(drafts: tuple[Draft, ...]) -> tuple[Draft, ...]:
+    """The first entry of each one's log says that it was a test."""
+    return tuple(msgspec.structs.replace(draft, detail={**draft.detail, "test": True}) for draft in drafts)
 
 
 async def template_version(ref: TemplateRef, templates: Templates) -> Known[TemplateVersion]:

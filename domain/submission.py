@@ -7,7 +7,7 @@ sends can cost more than this linear check.
 import hashlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -53,7 +53,11 @@ class TemplateRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """One `send_notification` or `send_batch`, as the caller meant it. `client` is who `request_id` is unique for."""
+    """One `send_notification` or `send_batch`, as the caller meant it. `client` is who `request_id` is unique for.
+
+    `test` is True for what must go to the sandbox, else it is unset: fingerprints that were stored before there were
+    test keys are still those of the same submissions.
+    """
 
     client: str
     request_id: str | None
@@ -71,6 +75,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Any = None
     correlation_id: str = ""
     traceparent: str | None = None
+    test: Literal[True] | msgspec.UnsetType = msgspec.UNSET
 
     def fingerprint(self) -> str:
         """A hash of the canonical input: equal submissions have equal ones, whatever the order of their keys."""

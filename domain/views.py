@@ -12,7 +12,10 @@ from domain.template import Content
 
 
 class NotificationView(msgspec.Struct, frozen=True, kw_only=True):
-    """One notification. `request` is the id of its request, `request_id` the caller's idempotency key."""
+    """One notification. `request` is the id of its request, `request_id` the caller's idempotency key.
+
+    `test`: it goes to the sandbox and nowhere else.
+    """
 
     id: str
     request: str
@@ -30,6 +33,7 @@ class NotificationView(msgspec.Struct, frozen=True, kw_only=True):
     provider_message_id: str | None = None
     possible_duplicate: bool = False
     metadata: Any = None
+    test: bool = False
     created_at: datetime
     send_at: datetime | None = None
     deliver_by: datetime | None = None
@@ -85,7 +89,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """A request about to be accepted, with its notifications: all or nothing."""
+    """A request about to be accepted, with its notifications: all or nothing. `test`: all of them go to the sandbox."""
 
     id: str
     client: str
@@ -102,6 +106,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     send_at: datetime | None
     deliver_by: datetime | None
     drafts: tuple[Draft, ...]
+    test: bool = False
 
 
 RECEIPT_SIZE = 100
@@ -143,6 +148,7 @@ def _view_of(order: Order, draft: Draft, at: datetime) -> NotificationView:
         category=order.category,
         priority=order.priority,
         metadata=order.metadata,
+        test=order.test,
         created_at=at,
         send_at=order.send_at,
         deliver_by=order.deliver_by,

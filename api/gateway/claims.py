@@ -103,6 +103,7 @@ def _claim_of(row: Mapping[str, Any], shared: Shared) -> Claim:
         correlation_id=row["correlation_id"],
         traceparent=row["traceparent"],
         refused_devices=ids_of(row["refused_devices"]),
+        test=bool(row["test"]),
     )
 
 
@@ -124,7 +125,8 @@ class _Statements:
                 AND held.token IS NULL AND held.attempt = item.attempt AND held.next_at IS NOT NULL
             RETURNING notifications.id, notifications.token, notifications.attempt, attempts_used,
                 notifications.next_at, channel, category, priority, status, recipient, template, variables, deliver_by,
-                uncertain, refused_devices, request, request_id, correlation_id, traceparent, {sql.now} AS claimed_at"""
+                uncertain, refused_devices, test, request, request_id, correlation_id, traceparent,
+                {sql.now} AS claimed_at"""
         self.claim = f"{wanted} {update}"
         self.at_once = sql.writable_cte
         # What a request shares may be large: it comes once, with the first of its notifications.

@@ -67,6 +67,7 @@ class NotificationStatus(msgspec.Struct, frozen=True, kw_only=True):
     provider_message_id: str | None
     possible_duplicate: Annotated[bool, Meta(description="A provider may have taken it more than once.")]
     metadata: Annotated[Any, Meta(description="What the caller gave with it, as it came.")]
+    test: Annotated[bool, Meta(description="A test key sent it: it goes to the sandbox and nowhere else.")]
     created_at: Instant
     send_at: Annotated[Instant | None, Meta(description="Not sent before.")]
     deliver_by: Annotated[Instant | None, Meta(description="Not sent after.")]

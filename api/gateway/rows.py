@@ -134,6 +134,7 @@ def notification_of(row: Mapping[str, Any], metadata: str | None) -> Notificatio
         provider_message_id=row["provider_message_id"],
         possible_duplicate=bool(row["possible_duplicate"]),
         metadata=None if metadata is None else msgspec.json.decode(metadata),
+        test=bool(row["test"]),
         created_at=parse_time(row["created_at"]),
         send_at=maybe_time(row["send_at"]),
         deliver_by=maybe_time(row["deliver_by"]),

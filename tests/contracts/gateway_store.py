@@ -109,6 +109,8 @@ def order(
     client: str = "client",
     recipient: Recipient | None = None,
     channel: Channel = Channel.EMAIL,
+    *,
+    test: bool = False,
 ) -> Order:
     id = new_id(REQUEST)
     drafts = tuple(
@@ -140,6 +142,7 @@ def order(
         send_at=send_at,
         deliver_by=None,
         drafts=drafts,
+        test=test,
     )
 
 

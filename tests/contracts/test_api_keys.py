@@ -12,7 +12,7 @@ import pytest
 from api.api_keys import ApiKeys, NewKey
 from api.database import Database, Databases
 from api.key_rules import MAX_NAME
-from api.security import ALL_SCOPES, PREFIX, Principal, Scope
+from api.security import ALL_SCOPES, PREFIX, TEST_PREFIX, Principal, Scope
 from domain.changes import Changed, Kind
 from domain.errors import ConfigurationError, FieldProblem, NotFound, Unauthenticated, ValidationFailed
 from domain.ids import API_KEY, new_id
@@ -308,3 +308,36 @@ async def test_a_remembered_key_asks_no_database(keys: ApiKeys, databases: Datab
     first = await keys.authenticate(made.secret)
     await databases.close()
     assert await keys.authenticate(made.secret) is first
+
+
+# --------------------------------------------------------------------------------------------------------- test keys
+
+
+async def test_a_test_key_says_what_it_is_in_its_secret_when_used_and_when_listed(keys: ApiKeys) -> None:
+    made = await keys.create("trial", READ, test=True)
+    live = await keys.create("shop", READ)
+    assert made.secret.startswith(TEST_PREFIX)
+    assert not live.secret.startswith(TEST_PREFIX)
+    assert [(await keys.authenticate(key.secret)).test for key in (made, live)] == [True, False]
+    assert {key.id: key.test for key in (await keys.page(1, 10))[0]} == {made.id: True, live.id: False}
+    assert (await keys.get(made.id)).test is True
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_test_keys_and_others_never_share_a_client(keys: ApiKeys, first: bool) -> None:
+    old = await keys.create("old", READ, test=first)
+    with pytest.raises(ValidationFailed) as caught:
+        await keys.create("new", READ, client=old.client, test=not first)
+    assert [(field.path, field.code) for field in caught.value.fields] == [(("client",), "kind")]
+    assert (await keys.create("new", READ, client=old.client, test=first)).client == old.client
+
+
+async def test_a_test_key_cannot_make_itself_one_that_is_none(keys: ApiKeys) -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        await keys.create("trial", ["users:read", "operations"], test=True)
+    assert [(field.path, field.code) for field in caught.value.fields] == [(("scopes", "1"), "test")]
+
+
+async def test_a_key_of_the_settings_must_not_look_like_a_test_key(keys: ApiKeys) -> None:
+    with pytest.raises(ConfigurationError, match="would send for real"):
+        await keys.ensure_key(TEST_PREFIX + "9f3c1b7de24a60588c1d4e7fa3b2d9e1", name="HELIOGRAPH_API_KEY")

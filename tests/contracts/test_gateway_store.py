@@ -29,6 +29,17 @@ class TestAccept:
         stored = await store.queries.notification(receipt.notifications[0].id)
         assert stored == receipt.notifications[0]
 
+    @pytest.mark.parametrize("test", [True, False])
+    async def test_what_a_test_key_sent_is_known_by_readers_and_by_the_worker(self, store: Store, test: bool) -> None:
+        receipt = await store.accept(test=test)
+        (accepted,) = receipt.notifications
+        assert accepted.test is test
+        assert await store.queries.notification(accepted.id) == accepted
+        (due,) = await store.take()
+        claim = await store.claim(due.id, due.attempt)
+        assert claim is not None
+        assert claim.test is test
+
     async def test_the_same_request_id_and_input_is_answered_the_same(self, store: Store) -> None:
         first = await store.accept(request_id="r", count=2)
         second = await store.accept(request_id="r", count=2)

@@ -41,10 +41,11 @@ from tests.unit.feed_fakes import FakeBell, FakeLog
 
 KEY = "hg_everything"
 READER = "hg_reader"
+TESTER = "hg_test_tester"
 
 
 class Keys:
-    """Two keys: one may do everything, the other only read notifications. `away`: nobody can say."""
+    """One key may do everything, one only read notifications, and one is a test key. `away`: nobody can say."""
 
     def __init__(self) -> None:
         self.away = False
@@ -52,6 +53,9 @@ class Keys:
             KEY: Principal(client="shop", key_id="key_1", name="all", scopes=ALL_SCOPES),
             READER: Principal(
                 client="desk", key_id="key_2", name="reader", scopes=frozenset({Scope.NOTIFICATIONS_READ})
+            ),
+            TESTER: Principal(
+                client="trial", key_id="key_3", name="tester", scopes=ALL_SCOPES - {Scope.OPERATIONS}, test=True
             ),
         }
 
@@ -277,11 +281,19 @@ class KeyRing:
         self.kept: dict[str, ApiKey] = {}
 
     async def create(
-        self, name: str, scopes: Collection[str], *, client: str | None = None, granted_by: Principal | None = None
+        self,
+        name: str,
+        scopes: Collection[str],
+        *,
+        client: str | None = None,
+        granted_by: Principal | None = None,
+        test: bool = False,
     ) -> NewKey:
-        granted = checked(name, scopes, client, granted_by)
+        granted = tuple(checked(name, scopes, client, granted_by, test=test))
         id = new_id(API_KEY)
-        made = NewKey(id=id, name=name, client=client or id, scopes=tuple(granted), created_at=NOON, secret="hg_made")
+        made = NewKey(
+            id=id, name=name, client=client or id, scopes=granted, test=test, created_at=NOON, secret="hg_made"
+        )
         self.kept[id] = made
         return made
 
@@ -307,6 +319,8 @@ class Gateway:
         allowed_origins: tuple[str, ...] = (),
         policy: Policy | None = None,
         webhooks: Mapping[str, Webhook] | None = None,
+        *,
+        sandbox: bool = True,
     ) -> None:
         self.links = UnsubscribeLinks("a secret that signs the links", "https://notify.example")
         self.keys, self.store, self.people, self.papers = Keys(), Store(), People(), Papers()
@@ -337,6 +351,7 @@ class Gateway:
                 api_keys=self.keys,
                 checks={},
                 policy=policy or Policy(),
+                sandbox=sandbox,
             )
         )
         transport = httpx.ASGITransport(app=self.app)

@@ -31,12 +31,24 @@ class MemoryKeys:
         self.revoked: list[str] = []
 
     async def create(
-        self, name: str, scopes: Collection[str], *, client: str | None = None, granted_by: Principal | None = None
+        self,
+        name: str,
+        scopes: Collection[str],
+        *,
+        client: str | None = None,
+        granted_by: Principal | None = None,
+        test: bool = False,
     ) -> NewKey:
-        granted = tuple(sorted(checked(name, scopes, client, granted_by)))
+        granted = tuple(sorted(checked(name, scopes, client, granted_by, test=test)))
         id = f"key_{len(self.made)}"
         made = NewKey(
-            id=id, name=name, client=client or id, scopes=granted, created_at=NOON, secret=f"hg_secret_of_{id}"
+            id=id,
+            name=name,
+            client=client or id,
+            scopes=granted,
+            test=test,
+            created_at=NOON,
+            secret=f"hg_secret_of_{id}",
         )
         self.made.append(made)
         return made
@@ -111,6 +123,15 @@ def test_a_new_keys_secret_is_all_that_a_script_reads(run: Run, gateway: Gateway
 def test_without_a_client_the_key_is_one_of_its_own(run: Run, gateway: Gateway) -> None:
     assert run("create", "shop", "--scope", "operations").exit_code == 0
     assert gateway.keys.made[0].client == "key_0"
+
+
+def test_a_test_key_is_made_and_listed_as_one(run: Run, gateway: Gateway) -> None:
+    made = run("create", "trial", "--scope", "notifications:send", "--test")
+    assert "Made test key key_0" in made.stderr
+    assert run("create", "shop", "--scope", "notifications:send").exit_code == 0
+    assert [key.test for key in gateway.keys.made] == [True, False]
+    listed = run("list").stdout.splitlines()
+    assert [word for line in listed for word in line.split() if word in ("test", "live")] == ["test", "live"]
 
 
 def test_keys_are_listed_whole_whatever_they_are_called(run: Run) -> None:

@@ -228,10 +228,22 @@ class TestFingerprint:
             {"content": Content(subject="Hello", text="world")},
             {"template": template()},
             {"template": template(version=3)},
+            {"test": True},
         ],
     )
     def test_it_depends_on_everything_that_is_meant(self, given: dict[str, Any]) -> None:
         assert submission(**given).fingerprint() != submission().fingerprint()
+
+
+def test_the_fingerprints_of_before_there_were_test_keys_still_hold() -> None:
+    assert b'"test"' not in msgspec.json.encode(submission())
+
+
+@pytest.mark.parametrize("given", [{}, {"test": True}])
+async def test_what_a_test_key_sends_says_so_in_the_first_entry_of_its_log(world: World, given: dict[str, Any]) -> None:
+    order = await world.order(**given)
+    assert order.test is bool(given)
+    assert [draft.detail.get("test") for draft in order.drafts] == [given.get("test")]
 
 
 async def test_an_order_carries_the_whole_submission(world: World) -> None:

@@ -51,10 +51,8 @@ class FcmProvider:
 
     `credentials_file` is a service account's JSON key. `url` is the base of another endpoint that speaks FCM; with
     it, and without a credentials file, no request leaves for Google. At most `connections` calls are in flight, the
-    others wait their turn within their deadline. Raises `ConfigurationError`.
+    others wait their turn within their deadline. `name` is what attempts call it. Raises `ConfigurationError`.
     """
-
-    name = "fcm"
 
     def __init__(
         self,
@@ -62,9 +60,11 @@ class FcmProvider:
         project_id: str,
         *,
         url: str | None = None,
+        name: str = "fcm",
         connections: int = 100,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.name = name
         credential = _credential(credentials_file, url)
         try:
             self._http = HttpPool(url or FCM_URL, connections=connections)

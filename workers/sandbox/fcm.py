@@ -1,7 +1,7 @@
 """A local FCM: answers `POST /v1/projects/{project}/messages:send` as the published HTTP v1 API does.
 
 It keeps what it accepts, so that a developer can look at it and a test can assert on it. Tokens choose their fate by
-containing one of the words in `FATES` below; every other token is accepted.
+containing one of the words in `workers.sandbox.fates`; every other token is accepted.
 """
 
 import asyncio
@@ -18,39 +18,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from workers.sandbox.fcm_refusals import (
-    INVALID,
-    MISMATCH,
-    QUOTA,
-    UNAUTHENTICATED,
-    UNAVAILABLE,
-    UNREGISTERED,
-    Refusal,
-    invalid,
-)
+from domain.ids import NOTIFICATION, is_id
+from workers.sandbox.afterwards import Afterwards
+from workers.sandbox.fates import Play, PushFate, push_fate
+from workers.sandbox.fcm_refusals import UNAUTHENTICATED, UNAVAILABLE, Refusal, invalid
 from workers.sandbox.server import LocalServer
 
 MAX_BODY = 64 * 1024
 MAX_PAYLOAD = 4096
 SLOW_SECONDS = 2.0
 
-FATES: dict[str, Refusal | str] = {
-    "sandbox-unregistered": UNREGISTERED,
-    "sandbox-invalid": INVALID,
-    "sandbox-mismatch": MISMATCH,
-    "sandbox-quota": QUOTA,
-    "sandbox-unavailable-always": UNAVAILABLE,
-    "sandbox-unavailable": "unavailable once",
-    "sandbox-slow": "slow",
-    "sandbox-hang": "hang",
-    "sandbox-nameless": "nameless",
-}
-"""The first word that a token contains decides: a refusal, or a behaviour."""
-
 
 class ReceivedPush(msgspec.Struct, frozen=True, kw_only=True):
     """A message that was accepted, as it came over the wire (`message` is FCM's Message resource)."""
 
+    id: str
     name: str
     project: str
     token: str
@@ -62,7 +44,7 @@ class FcmStore:
     """The last `capacity` messages that the endpoint accepted, oldest first."""
 
     def __init__(self, capacity: int = 1000) -> None:
-        self._messages: deque[ReceivedPush] = deque(maxlen=capacity)
+        self._messages: deque[ReceivedPush] = deque(maxlen=capacity)  # of 64 kB each at most: `MAX_BODY`
         self._refused_once: OrderedDict[str, None] = OrderedDict()
         self._capacity = capacity
 
@@ -71,12 +53,19 @@ class FcmStore:
         """What was accepted, oldest first. A copy."""
         return list(self._messages)
 
+    def find(self, id: str) -> ReceivedPush | None:
+        """A message that is still kept."""
+        return next((push for push in self._messages if push.id == id), None)
+
     def accept(self, project: str, message: dict[str, Any]) -> str:
         """Keep a message; answers with the name that it got."""
-        name = f"projects/{project}/messages/{uuid.uuid4()}"
+        id = uuid.uuid4()
+        name = f"projects/{project}/messages/{id}"
         received = datetime.now(UTC)
         self._messages.append(
-            ReceivedPush(name=name, project=project, token=message["token"], message=message, received_at=received)
+            ReceivedPush(
+                id=id.hex, name=name, project=project, token=message["token"], message=message, received_at=received
+            )
         )
         return name
 
@@ -97,36 +86,42 @@ class FcmStore:
         self._refused_once.clear()
 
 
-def fcm_app(store: FcmStore, slow: float = SLOW_SECONDS) -> Starlette:
+def fcm_app(store: FcmStore, slow: float = SLOW_SECONDS, afterwards: Afterwards | None = None) -> Starlette:
     """The endpoint as an ASGI application, fit to be mounted. `slow` is how long `sandbox-slow` takes, in seconds."""
+    told = afterwards or Afterwards()
 
     async def send(request: Request) -> JSONResponse:
-        return await _answer(request, store, slow)
+        return await _answer(request, store, slow, told)
 
     return Starlette(routes=[Route("/v1/projects/{project}/messages:send", send, methods=["POST"])])
 
 
-async def _answer(request: Request, store: FcmStore, slow: float) -> JSONResponse:
+async def _answer(request: Request, store: FcmStore, slow: float, afterwards: Afterwards) -> JSONResponse:
     if not request.headers.get("authorization", "").startswith("Bearer "):
         return UNAUTHENTICATED.response()
     body = await _read(request)
     message = body if isinstance(body, Refusal) else _message(body)
     if isinstance(message, Refusal):
         return message.response()
-    fate = next((fate for word, fate in FATES.items() if word in message["token"]), "accept")
-    if isinstance(fate, Refusal):
-        return fate.response()
-    if fate == "unavailable once" and store.refuse_once(message):
-        return UNAVAILABLE.response()
-    if fate == "hang":
+    fate = push_fate(message["token"])
+    if fate.refusal is not None and (not fate.once or store.refuse_once(message)):
+        return fate.refusal.response()
+    if fate.play is Play.HANG:
         await _until_gone(request)
         return UNAVAILABLE.response()  # nobody is there to read it
-    if fate == "slow":
+    if fate.play is Play.SLOW:
         await asyncio.sleep(slow)
     if body.get("validate_only") is True:
         return JSONResponse({"name": f"projects/{request.path_params['project']}/messages/fake_message_id"})
     name = store.accept(request.path_params["project"], message)
-    return JSONResponse({} if fate == "nameless" else {"name": name})
+    _announce(message, fate, afterwards)
+    return JSONResponse({} if fate.play is Play.NAMELESS else {"name": name})
+
+
+def _announce(message: Mapping[str, Any], fate: PushFate, afterwards: Afterwards) -> None:
+    id = (message.get("data") or {}).get("notification_id", "")
+    if is_id(NOTIFICATION, id):
+        afterwards.expect(id, fate.later)
 
 
 async def _read(request: Request) -> Any:
@@ -175,9 +170,17 @@ class FcmEndpoint:
     `capacity` bounds what `store` remembers.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, capacity: int = 1000, *, slow: float = SLOW_SECONDS):
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        capacity: int = 1000,
+        *,
+        slow: float = SLOW_SECONDS,
+        afterwards: Afterwards | None = None,
+    ) -> None:
         self.store = FcmStore(capacity)
-        self._server = LocalServer(fcm_app(self.store, slow), host, port)
+        self._server = LocalServer(fcm_app(self.store, slow, afterwards), host, port)
 
     @property
     def port(self) -> int:

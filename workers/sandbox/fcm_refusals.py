@@ -49,3 +49,4 @@ UNAUTHENTICATED = Refusal(
     error_code="UNAUTHENTICATED",
     message="Request is missing required authentication credential.",
 )
+INTERNAL = Refusal(http_status=500, status="INTERNAL", error_code="INTERNAL", message="Internal error encountered.")

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, TypeVar
 
+import msgspec
 import strawberry
 from strawberry import UNSET
 from strawberry.scalars import JSON
@@ -258,6 +259,7 @@ def _submission(
         metadata=given(given_input.metadata),
         correlation_id=context.correlation_id,
         traceparent=context.traceparent,
+        test=True if context.principal.test else msgspec.UNSET,
     )
 
 

@@ -26,6 +26,7 @@ class ApiKey(Node):
     name: str = field(description="What it is for, in the words of whoever made it.")
     client: str = field(description="Who a request_id is unique for. Keys that replace each other share it.")
     scopes: list[str] = field(description=f"What it may do: {_SCOPES}.")
+    test: bool = field(description="Whether what it sends goes to the sandbox, whatever providers there are.")
     created_at: datetime = field(description="When it was made.")
     last_used_at: datetime | None = field(description="When it was last used, to a minute or so; null: never.")
     revoked_at: datetime | None = field(description="When it was revoked; null: it is good.")
@@ -38,6 +39,7 @@ class ApiKey(Node):
             name=key.name,
             client=key.client,
             scopes=list(key.scopes),
+            test=key.test,
             created_at=key.created_at,
             last_used_at=key.last_used_at,
             revoked_at=key.revoked_at,
@@ -52,6 +54,9 @@ class CreateApiKeyInput:
     scopes: list[str] = field(description=f"What it may do, no more than your own key may: {_SCOPES}.")
     client: str | None = field(
         default=UNSET, description="The client of an older key that this one replaces; left out, it is a new client."
+    )
+    test: bool | None = field(
+        default=UNSET, description="A test key: what it sends goes to the sandbox. It cannot hold `operations`."
     )
 
 
@@ -105,7 +110,11 @@ class KeyMutations:
     ) -> CreateApiKeyPayload:
         """Each call makes another one."""
         made = await info.context.services.keys.create(
-            input.name, input.scopes, client=given(input.client), granted_by=info.context.principal
+            input.name,
+            input.scopes,
+            client=given(input.client),
+            granted_by=info.context.principal,
+            test=bool(given(input.test)),
         )
         return CreateApiKeyPayload.ok(CreatedApiKey(key=ApiKey.of(made), secret=made.secret), "Created.")
 

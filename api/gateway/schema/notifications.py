@@ -81,7 +81,7 @@ class DeliveryAttempt:
 
     number: int = field(description="Counts from 1. Several devices or providers may share a number.")
     device_id: strawberry.ID | None = field(description="The device; null for email.")
-    provider: str = field(description="Who was called: smtp, sendgrid, mailgun, fcm, onesignal.")
+    provider: str = field(description="Who was called: smtp, sendgrid, mailgun, fcm, onesignal, sandbox.")
     outcome: Outcome = field(description="What it came to.")
     code: str | None = field(description="The provider's own code.")
     detail: str | None = field(description="What the provider said, without contact points.")
@@ -162,6 +162,7 @@ class Notification(Node):
     provider_message_id: str | None = field(description="The provider's own id for it.")
     possible_duplicate: bool = field(description="Whether the recipient may have got it twice: an outcome was unknown.")
     metadata: JSON | None = field(description="The caller's own, as it was given.")
+    test: bool = field(description="Whether a test key sent it: it goes to the sandbox and nowhere else.")
     created_at: datetime = field(description="When it was accepted.")
     send_at: datetime | None = field(description="Not before then.")
     deliver_by: datetime | None = field(description="Not after then.")
@@ -206,6 +207,7 @@ class Notification(Node):
             provider_message_id=view.provider_message_id,
             possible_duplicate=view.possible_duplicate,
             metadata=view.metadata,
+            test=view.test,
             created_at=view.created_at,
             send_at=view.send_at,
             deliver_by=view.deliver_by,

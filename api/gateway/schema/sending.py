@@ -21,13 +21,17 @@ from api.gateway.schema.notifications import (
 )
 from api.gateway.schema.paging import Limit, PageNumber
 from api.security import Principal, Scope
-from domain.errors import ErrorCode, NotFound, TooLate
+from domain.errors import ErrorCode, Forbidden, NotFound, TooLate
 from domain.ids import NOTIFICATION, is_id
 from domain.send import send
 from domain.submission import Submission
 from domain.views import NotificationView, Receipt, RequestView
 
 field = strawberry.field
+NO_SANDBOX = (
+    "This is a test key, and there is no sandbox for what it sends: "
+    "set HELIOGRAPH_SANDBOX_SMTP_URL and HELIOGRAPH_SANDBOX_FCM_URL for the gateway and its workers."
+)
 NotificationId = Annotated[strawberry.ID, strawberry.argument(description="The notification.")]
 
 
@@ -131,6 +135,8 @@ class NotificationMutations:
         """A compare-and-set; cancelling twice answers the same."""
         if not is_id(NOTIFICATION, id):
             raise NotFound("notification", id)
+        if info.context.principal.test and not (await notification_of(info, id)).test:
+            raise Forbidden("A test key cancels only what test keys have sent.")
         try:
             view = await info.context.services.cancel(id)
         except TooLate as error:
@@ -171,6 +177,8 @@ async def request_of(info: Info, request_id: str) -> RequestView:
 
 
 async def _accept(info: Info, submission: Submission) -> SendNotificationPayload:
+    if info.context.principal.test and not info.context.services.sandbox:
+        raise Forbidden(NO_SANDBOX)
     receipt = await send(submission, info.context.services.send_ports)
     return SendNotificationPayload.ok(SendReceipt.of(receipt), _told(receipt))
 

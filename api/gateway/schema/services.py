@@ -113,7 +113,13 @@ class Keys(Protocol):
     """The API keys; see `api.api_keys.ApiKeys`. Each call raises `DatabaseUnavailable`."""
 
     async def create(
-        self, name: str, scopes: Collection[str], *, client: str | None = None, granted_by: Principal | None = None
+        self,
+        name: str,
+        scopes: Collection[str],
+        *,
+        client: str | None = None,
+        granted_by: Principal | None = None,
+        test: bool = False,
     ) -> NewKey: ...
     async def page(self, page: int, limit: int) -> tuple[list[ApiKey], int]: ...
     async def get(self, id: str) -> ApiKey: ...
@@ -123,7 +129,8 @@ class Keys(Protocol):
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What the resolvers use. `cancel` raises `NotFound`, and a `TooLate` that carries the `notification`;
     `acknowledge` raises `NotFound`;
-    `hasten_erasure` works off what the User Service has erased, and never raises."""
+    `hasten_erasure` works off what the User Service has erased, and never raises. `sandbox`: there is one for
+    what test keys send."""
 
     send_ports: SendPorts
     queries: Reads
@@ -139,3 +146,4 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     hasten_erasure: Callable[[], Awaitable[None]]
     limiter: Limiter
     feed: Follower
+    sandbox: bool = False
