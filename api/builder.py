@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from api.after_sending import links_of, webhooks_of
 from api.changes import Changes
-from api.database import Databases
+from api.database import Database, Databases
 from api.gateway.acknowledging import Acknowledgements
 from api.gateway.actions import Actions, Replays
 from api.gateway.aftermath import Aftermath
@@ -215,7 +215,6 @@ class Builder:
         dead_letters = SqlDeadLetters(database)
         feed = Follower(SqlStatusLog(database), bell)
         eraser = Eraser(database, status_store, suppressions, users, self.announce)
-        retirer = Retirer(SqlRefusals(database), users)
         self.open_changes().heed(eraser.heed)
         callbacks = self.callbacks(databases, users)
         previews, renderer = Previews(templates), Renderer()
@@ -224,7 +223,7 @@ class Builder:
         self.system.add("previews", stop=started(previews.close))
         self.system.add("compiler", stop=started(ahead.close))
         self.system.add("eraser", start=eraser.start, stop=eraser.stop)
-        self.system.add("retirer", start=retirer.start, stop=retirer.stop)
+        self.add_retirer(database, users)
         self.system.add("feed follower", start=feed.start, stop=feed.stop)
         return gateway_app(
             GatewayServices(
@@ -255,6 +254,11 @@ class Builder:
                 policy=policy_of(self.settings),
             )
         )
+
+    def add_retirer(self, database: Database, users: UsersClient) -> None:
+        """Who tells the User Service which devices are gone."""
+        retirer = Retirer(SqlRefusals(database), users)
+        self.system.add("retirer", start=retirer.start, stop=retirer.stop)
 
     # ------------------------------------------------------------------------------------------------- the workers
 

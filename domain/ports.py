@@ -365,10 +365,7 @@ class Suppressions(Protocol):
     """Our blocks on contact points. They are the gateway database's, which the workers share."""
 
     async def among(self, channel: Channel, contact_points: Collection[str], category: str | None = None) -> Suppressed:
-        """Those of the contact points that are suppressed, for everything or for this category, and why.
-
-        Calls that arrive together are one statement. Raises `DatabaseUnavailable`.
-        """
+        """Those that are suppressed, for everything or for this category, and why. Raises `DatabaseUnavailable`."""
 
 
 class Standings(Protocol):
