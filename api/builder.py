@@ -212,12 +212,11 @@ class Builder:
             self.announce(rows)
 
         requests = SqlRequests(database, queries, to_send)
-        dead_letters = SqlDeadLetters(database)
         feed = Follower(SqlStatusLog(database), bell)
         eraser = Eraser(database, status_store, suppressions, users, self.announce)
         self.open_changes().heed(eraser.heed)
         callbacks = self.callbacks(databases, users)
-        previews, renderer = Previews(templates), Renderer()
+        previews, renderer, dead_letters = Previews(templates), Renderer(), SqlDeadLetters(database)
         ahead = Ahead(renderer)
         self.system.add("requests", stop=requests.drain)
         self.system.add("previews", stop=started(previews.close))
