@@ -82,7 +82,7 @@ async def test_a_refusal_behind_our_server_comes_back_as_a_bounce(
     async with sent(refusal, id, back_by) as heard:
         callback = await heard.next()
     assert (callback.notification_id, callback.kind) == (id, CallbackKind.BOUNCED)
-    assert (callback.permanent, callback.code) == (True, code)
+    assert (callback.permanent, callback.code) == (code == "5.1.1", code)
     assert callback.reason is not None
     assert words in callback.reason
     assert "lovelace" not in callback.reason

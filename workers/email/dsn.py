@@ -28,6 +28,9 @@ _BOUNDARY = re.compile(rb"boundary\s*=", re.IGNORECASE)
 _ENDLESS = re.compile(rb"(?:^|\n)content-[a-z-]{1,30}:(?:[^\n]|\n[ \t]){4000}", re.IGNORECASE)
 """Parameters without end, which the standard parser takes apart in the square of their length."""
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]*\d)")
+_NOT_THE_ADDRESS = re.compile(r"5\.(2\.[23]|3\.\d+|6\.\d+|7\.\d+)$")
+"""Refused for good, but another mail may be taken (RFC 3463): a full mailbox, too long a mail, the mail system, the
+content, a policy."""
 _REPLY = re.compile(r"(?<![\d.])([245])\d\d(?![\d.]*\d)")
 _CODES_FIRST = re.compile(r"^(?:[245]\d\d[\s-]+)?(?:#?[245]\.\d{1,3}\.\d{1,3}\b\W*)?")
 _REPORT_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
@@ -157,7 +160,7 @@ def _judged(kind: CallbackKind, status: str | None, diagnostic: str, recipient: 
     reply = _REPLY.search(diagnostic)
     severity = code[0] if code else reply[1] if reply else ""
     sentence = None if kind is CallbackKind.DELIVERED else _sentence(kind, code, diagnostic, recipient)
-    permanent = kind is CallbackKind.BOUNCED and severity == "5"
+    permanent = kind is CallbackKind.BOUNCED and severity == "5" and _NOT_THE_ADDRESS.match(code or "") is None
     return Report(kind=kind, permanent=permanent, code=code or (reply[0] if reply else None), reason=sentence)
 
 
