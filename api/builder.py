@@ -91,6 +91,7 @@ class Builder:
         self.bell: Bell | None = None
         self.cache: Cache | None = None
         self.changes: Changes | None = None
+        self._suppressions: SqlSuppressions | None = None
 
     async def open_databases(self, *names: str) -> Databases:
         """Connect to these databases and bring their tables up to date."""
@@ -147,8 +148,10 @@ class Builder:
         return Peers(self.settings, self.system, changes, self.open_cache(), _service_breaker)
 
     def suppressions(self, databases: Databases) -> SqlSuppressions:
-        """Our blocks on contact points."""
-        return SqlSuppressions(databases["gateway"], self._secret())
+        """Our blocks on contact points. One for the process: what it adds counts at once for all that ask here."""
+        if self._suppressions is None:
+            self._suppressions = SqlSuppressions(databases["gateway"], self._secret())
+        return self._suppressions
 
     def _secret(self) -> str:
         """What is hashed with."""

@@ -26,6 +26,7 @@ from domain.ports import Cache, Cached, Known
 from domain.recipient import Recipient
 from domain.template import TemplateLocale
 from tests.services.rest_clients import Wire, served
+from workers import cache as shared_cache
 from workers.bell import BroadcastBell
 from workers.cache import MemoryCache, RedisCache
 
@@ -119,7 +120,8 @@ class System:
 
 
 @pytest.fixture
-async def system(tmp_path: Path, redis_url: str) -> AsyncIterator[System]:
+async def system(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[System]:
+    monkeypatch.setattr(shared_cache, "DEADLINE", 10.0)  # a busy machine is not a Redis that is away
     names = ("users", "templates")
     databases = await Databases.open({name: f"sqlite://{tmp_path}/{name}.db" for name in names})
     await databases.migrate()
