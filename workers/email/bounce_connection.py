@@ -9,6 +9,8 @@ from typing import Protocol
 
 from aiosmtpd.smtp import SMTP, Envelope, Session, syntax
 
+from workers.smtp_data import read_mail
+
 MAX_MAIL = 1_048_576
 MAX_RECIPIENTS = 20
 MAX_COMMANDS = 200  # of each kind, on one connection
@@ -111,7 +113,7 @@ class BounceConnection(SMTP):
 
     @syntax("DATA")
     async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802 - likewise
-        """Take a mail. aiosmtpd's own keeps whatever comes without a line end, however much it is."""
+        """Take a mail."""
         envelope = self.envelope
         if await self.check_helo_needed() or envelope is None:
             return
@@ -129,7 +131,7 @@ class BounceConnection(SMTP):
     async def _take(self, recipients: tuple[str, ...]) -> None:
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         try:
-            content = await self._mail()
+            content = await read_mail(self._reader, MAX_MAIL)
         except ValueError:
             await self.push(_TOO_BIG)
             self._leaving = True  # what follows is the rest of the mail, not a command
@@ -138,15 +140,3 @@ class BounceConnection(SMTP):
         reply = await self._house.receive(recipients, content)
         self.envelope = Envelope()
         await self.push("\r\n".join([reply] * len(recipients)) if self._local_delivery else reply)
-
-    async def _mail(self) -> bytes:
-        """What comes up to the final dot, leading dots undone. Raises ValueError if it is too big."""
-        mail = bytearray(b"\r\n")
-        while not mail.endswith(b"\r\n.\r\n"):
-            try:
-                mail += await self._reader.readuntil(b".\r\n")
-            except asyncio.LimitOverrunError as error:
-                raise ValueError("a line without end") from error
-            if len(mail) > MAX_MAIL:
-                raise ValueError("too many lines")
-        return bytes(mail[:-3].replace(b"\r\n.", b"\r\n")[2:])

@@ -11,6 +11,7 @@ from domain.ids import NOTIFICATION, is_id
 from workers.sandbox.afterwards import Afterwards
 from workers.sandbox.fates import TAKEN_MAIL, MailFate, Play, mail_fate
 from workers.sandbox.mail import content_of
+from workers.smtp_data import read_mail
 
 SLOW_SECONDS = 2.0
 MAX_MAIL = 10 * 1024 * 1024
@@ -109,7 +110,7 @@ class MailConnection(SMTP):
             return
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         try:
-            envelope.content = await self._mail()
+            envelope.content = await read_mail(self._reader, MAX_MAIL)
         except ValueError:
             await self.push("552 5.3.4 The mail is too big")
             self.abort()
@@ -117,18 +118,6 @@ class MailConnection(SMTP):
         status = await self.event_handler.handle_DATA(self, self.session, envelope)
         self.envelope = Envelope()
         await self.push(status)
-
-    async def _mail(self) -> bytes:
-        """What comes up to the final dot, leading dots undone. Raises ValueError if it is too big to be kept."""
-        mail = bytearray(b"\r\n")
-        while not mail.endswith(b"\r\n.\r\n"):
-            try:
-                mail += await self._reader.readuntil(b".\r\n")
-            except asyncio.LimitOverrunError as error:
-                raise ValueError("a line without end") from error
-            if len(mail) > MAX_MAIL:
-                raise ValueError("too many lines")
-        return bytes(mail[:-3].replace(b"\r\n.", b"\r\n")[2:])
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
         plain = _PATH.fullmatch(arg)
