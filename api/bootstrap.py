@@ -17,6 +17,8 @@ from api.builder import Builder, started
 from api.discovery import Instance, Registration
 from api.doors import BehindKeys, by_path
 from api.embedded import Lock, development_key, own_secret
+from api.gateway.app import OPTIONAL_CHECKS
+from api.gateway_builder import GatewayBuilder
 from api.identity import open_identity
 from api.secrets_check import refuse_weak_secrets
 from api.settings import Settings
@@ -41,11 +43,16 @@ async def build(role: str, settings: Settings) -> System:
     refuse_weak_secrets(settings, SECRETS.get(role, ()))
     system = System(stop_seconds=settings.drain_seconds + 5)
     builder = Builder(settings, system)
-    system.app = await ROLES[role](builder)
+    system.app = builder.timed(await ROLES[role](builder))
+    me = _instance(role, settings)
     if settings.discovery_url is not None:
-        # The last part to be started: who finds it there finds it running.
-        registration = Registration(settings.discovery_url, _instance(role, settings))
+        # Among the last parts to be started: who finds it there finds it running.
+        registration = Registration(settings.discovery_url, me)
         system.add("registration", start=registration.start, stop=registration.stop)
+    if role == "gateway":
+        builder.add_pulse((role, "dispatch"), me, OPTIONAL_CHECKS)
+    else:
+        builder.add_pulse((role,), me)
     return system
 
 
@@ -59,7 +66,7 @@ def _instance(role: str, settings: Settings) -> Instance:
 async def _gateway(builder: Builder) -> ASGIApp:
     databases, peers = await builder.open_databases("gateway"), builder.peers()
     identity = open_identity(builder.settings, builder.system, databases["gateway"], builder.open_changes())
-    return builder.add_gateway(databases, identity, peers.users(), peers.templates())
+    return GatewayBuilder(builder, databases, identity, peers.users(), peers.templates()).app()
 
 
 async def _users(builder: Builder) -> ASGIApp:
@@ -161,18 +168,21 @@ async def build_embedded(settings: Settings) -> System:
     afterwards.tell(builder.callbacks(databases, users))
     system.add("sandbox's callbacks", stop=afterwards.stop)
     identity = open_identity(builder.settings, system, databases["gateway"], builder.open_changes())
-    gateway = builder.add_gateway(databases, identity, users, templates, beside)
+    gateway = GatewayBuilder(builder, databases, identity, users, templates).app(beside)
     builder.add_relay(databases)
     for channel in Channel:
         builder.add_worker(channel, databases, users, templates)
     allow = {"users": allow_users_path, "templates": allow_templates_path}
     doors = {
         f"/v1/{name}": BehindKeys(
-            service, identity.credentials, identity.limiter, allow[name], builder.settings.service_token
+            builder.timed(service), identity.credentials, identity.limiter, allow[name], builder.settings.service_token
         )
         for name, service in services.items()
     }
-    system.app = by_path({**doors, "/sandbox": sandbox_app(mailbox, endpoint.store)}, gateway)
+    system.app = by_path({**doors, "/sandbox": sandbox_app(mailbox, endpoint.store)}, builder.timed(gateway))
+    roles = ("gateway", "dispatch", "users", "templates", "email", "push", "relay", "sandbox")
+    hears_bounces = ("bounces",) if settings.bounce_listen is not None else ()
+    builder.add_pulse((*roles, *hears_bounces), _instance("up", settings), OPTIONAL_CHECKS)
     return system
 
 

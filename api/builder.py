@@ -1,44 +1,30 @@
-"""What the roles are put together from, half of the composition root: the parts of one system, made from its settings.
+"""What the roles are put together from: the parts of one system, made from its settings.
 
 With `api.bootstrap`, which says what belongs to which role, and `api.providers`, which makes what the channels send by,
 the only module of `api` that knows `workers`.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from api.after_sending import links_of, webhooks_of
 from api.changes import Changes
-from api.database import Database, Databases
-from api.gateway.acknowledging import Acknowledgements
-from api.gateway.actions import Actions, Replays
-from api.gateway.aftermath import Aftermath
-from api.gateway.app import GatewayServices, gateway_app
+from api.database import Databases
+from api.discovery import Instance
 from api.gateway.callbacks import SqlCallbacks
 from api.gateway.claims import SqlClaims
-from api.gateway.dead_letters import SqlDeadLetters
-from api.gateway.erasure import Eraser
-from api.gateway.feed import Follower
 from api.gateway.opt_outs import OptOuts
 from api.gateway.outbox import SqlOutbox
-from api.gateway.previews import Previews
-from api.gateway.queries import Queries
-from api.gateway.repository import SqlRequests
-from api.gateway.retirement import Retirer, SqlRefusals
 from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
-from api.gateway.subscribers import Subscribers
 from api.gateway.suppressions import SqlSuppressions
 from api.health import OPTIONAL, health_routes
-from api.identity import Identity
+from api.meters import Meters
 from api.peers import Peers
-from api.policy import policy_of, shows_playground
 from api.providers import fcm, mails_at_once
 from api.senders import Senders, return_paths
 from api.settings import Settings
@@ -46,19 +32,20 @@ from api.system import System
 from api.templates.app import templates_app
 from api.templates.client import TemplatesClient
 from api.templates.repository import TemplateRepository
+from api.timing import Timing
 from api.users.app import users_app
 from api.users.client import UsersClient
 from api.users.repository import UserRepository
-from domain.ahead import Ahead
-from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL
+from api.watching import add_pulse
+from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL, VITALS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import ConfigurationError, Unavailable
 from domain.notification import Channel
 from domain.ports import Bell, Broker, Cache, LogRow
-from domain.send import SendPorts
-from domain.template import Renderer
+from domain.vitals import Vitals
 from workers.bell import BroadcastBell
 from workers.broker.memory import MemoryBroker
+from workers.broker.metered import MeteredBroker
 from workers.broker.rabbitmq import RabbitBroker
 from workers.cache import MemoryCache, RedisCache
 from workers.consumer import Worker, WorkerSettings
@@ -85,7 +72,8 @@ class Builder:
         self.settings = settings
         self.system = system
         self.embedded = embedded
-        self.metrics = CollectorRegistry()
+        self.meters = Meters()
+        self.metrics = self.meters.registry
         self.checks: dict[str, Check] = {"start": system.check}
         self.broker: Broker | None = None
         self.bell: Bell | None = None
@@ -107,7 +95,8 @@ class Builder:
         if self.broker is None:
             self._refuse_in_process("broker_url")
             url = self.settings.broker_url
-            self.broker = broker = MemoryBroker() if url == "memory://" else RabbitBroker(url)
+            real = MemoryBroker() if url == "memory://" else RabbitBroker(url)
+            self.broker = broker = MeteredBroker(real, self.meters.queues)
             self.system.add("broker", start=broker.connect, stop=broker.close)
             self.checks["broker"] = partial(_available, broker, "broker")
         return self.broker
@@ -117,7 +106,7 @@ class Builder:
         if self.bell is None:
             if needed:
                 self._refuse_in_process("feed_url")
-            channels = [STATUS_CHANNEL, NUDGE_CHANNEL, CHANGES_CHANNEL]
+            channels = [STATUS_CHANNEL, NUDGE_CHANNEL, CHANGES_CHANNEL, VITALS_CHANNEL]
             self.bell = bell = BroadcastBell(self.settings.feed_url, channels)
             self.system.add("feed", start=bell.connect, stop=bell.close)
             self.checks["feed"] = partial(_available, bell, "feed")
@@ -145,7 +134,14 @@ class Builder:
     def peers(self) -> Peers:
         """The clients of our other services."""
         changes = self.open_changes()
-        return Peers(self.settings, self.system, changes, self.open_cache(), _service_breaker)
+        called = self.meters.calls.called
+        return Peers(self.settings, self.system, changes, self.open_cache(), self._service_breaker, called)
+
+    def _service_breaker(self, name: str) -> Breaker:
+        title = f"{name} service"
+        breaker = Breaker(title, fail_max=SERVICE_FAILURES, reset_after=SERVICE_PAUSE, counts=only_errors)
+        self.meters.breakers.watch(title, None, lambda: breaker.state)
+        return breaker
 
     def suppressions(self, databases: Databases) -> SqlSuppressions:
         """Our blocks on contact points. One for the process: what it adds counts at once for all that ask here."""
@@ -164,6 +160,23 @@ class Builder:
         if not self.embedded and getattr(self.settings, name) == "memory://":
             raise ConfigurationError(f"HELIOGRAPH_{name.upper()}: memory:// works in `heliograph up` only.")
 
+    def add_pulse(self, roles: Sequence[str], me: Instance, optional: tuple[str, ...] = OPTIONAL) -> None:
+        """Who tells the gateways of this instance; the last part. `optional`: what it can do without."""
+        told = Vitals(
+            id=me.id,
+            roles=tuple(roles),
+            version=me.version,
+            started_at=me.started_at,
+            seen_at=me.last_seen,
+            status="ok",
+            url=me.url,
+        )
+        add_pulse(self.system, self.meters, self.open_bell(needed=False), self.checks, optional, told)
+
+    def timed(self, app: ASGIApp) -> ASGIApp:
+        """An application whose answers are measured."""
+        return Timing(app, self.meters.http.answered)
+
     def plain_app(self) -> ASGIApp:
         """What a role without an API of its own serves: its health and its metrics."""
         return Starlette(routes=health_routes(self.checks, optional=OPTIONAL, metrics=self.metrics))
@@ -172,6 +185,7 @@ class Builder:
         """Tell the gateways what was committed."""
         if rows:
             self.open_bell().ring(STATUS_CHANNEL, encode_rows(rows))
+            self.meters.statuses.recorded(rows)
 
     # ------------------------------------------------------------------------------------------------ the services
 
@@ -196,72 +210,6 @@ class Builder:
         token = self.settings.service_token
         return templates_app(repository, service_token=token, checks=self.checks, metrics=self.metrics)
 
-    def add_gateway(
-        self,
-        databases: Databases,
-        identity: Identity,
-        users: UsersClient,
-        templates: TemplatesClient,
-        beside: Mapping[str, FastAPI] | None = None,
-    ) -> ASGIApp:
-        """The API Gateway, with a dispatcher in its loop that acts right after each commit."""
-        database, bell = databases["gateway"], self.open_bell()
-        queries, status_store, suppressions = Queries(database), SqlStatusStore(database), self.suppressions(databases)
-        dispatcher = self.add_dispatcher(databases)
-
-        def to_send(rows: list[LogRow]) -> None:
-            dispatcher.nudge()
-            bell.ring(NUDGE_CHANNEL)
-            self.announce(rows)
-
-        requests = SqlRequests(database, queries, to_send)
-        feed = Follower(SqlStatusLog(database), bell)
-        eraser = Eraser(database, status_store, suppressions, users, self.announce)
-        self.open_changes().heed(eraser.heed)
-        callbacks = self.callbacks(databases, users)
-        previews, renderer, dead_letters = Previews(templates), Renderer(), SqlDeadLetters(database)
-        ahead = Ahead(renderer)
-        self.system.add("requests", stop=requests.drain)
-        self.system.add("previews", stop=started(previews.close))
-        self.system.add("compiler", stop=started(ahead.close))
-        self.system.add("eraser", start=eraser.start, stop=eraser.stop)
-        self.add_retirer(database, users)
-        self.system.add("feed follower", start=feed.start, stop=feed.stop)
-        return gateway_app(
-            GatewayServices(
-                send_ports=SendPorts(requests, users, templates, suppressions, renderer, ahead),
-                queries=queries,
-                cancel=Actions(status_store, queries, self.announce).cancel,
-                acknowledge=Acknowledgements(callbacks, queries).acknowledge,
-                aftermath=Aftermath(callbacks, callbacks, links_of(self.settings), webhooks_of(self.settings)),
-                users=users,
-                templates=templates,
-                previews=previews,
-                suppressions=suppressions,
-                dead_letters=dead_letters,
-                replays=Replays(dead_letters, status_store, to_send, rate=self.settings.replay_rate),
-                hasten_erasure=eraser.hasten,
-                sandbox=bool(self.settings.sandbox_smtp_url and self.settings.sandbox_fcm_url),
-                keys=identity.keys,
-                limiter=identity.limiter,
-                sockets=identity.sockets,
-                subscribers=Subscribers(self.settings.subscriptions_per_key, self.settings.subscriptions_per_user),
-                allowed_origins=self.settings.allowed_origins,
-                feed=feed,
-                api_keys=identity.credentials,
-                checks=self.checks,
-                metrics=self.metrics,
-                beside=beside or {},
-                playground=shows_playground(self.settings),
-                policy=policy_of(self.settings),
-            )
-        )
-
-    def add_retirer(self, database: Database, users: UsersClient) -> None:
-        """Who tells the User Service which devices are gone."""
-        retirer = Retirer(SqlRefusals(database), users)
-        self.system.add("retirer", start=retirer.start, stop=retirer.stop)
-
     # ------------------------------------------------------------------------------------------------- the workers
 
     def add_dispatcher(self, databases: Databases) -> Dispatcher:
@@ -282,14 +230,20 @@ class Builder:
     def add_relay(self, databases: Databases) -> None:
         """The status relay."""
         database = databases["gateway"]
-        relay = Relay(self.open_broker(), SqlStatusStore(database), SqlStatusLog(database), self.open_bell())
+        relay = Relay(
+            self.open_broker(),
+            SqlStatusStore(database),
+            SqlStatusLog(database),
+            self.open_bell(),
+            on_recorded=self.meters.statuses.recorded,
+        )
         self.system.add("relay", start=started(relay.start), stop=relay.stop)
 
     def add_worker(
         self, channel: Channel, databases: Databases, users: UsersClient, templates: TemplatesClient
     ) -> None:
         """The Email Service or the Push Service."""
-        senders = Senders(self.settings, self.system)
+        senders = Senders(self.settings, self.system, self.meters)
         live, tests = (
             (senders.email, senders.email_sandbox) if channel is Channel.EMAIL else (senders.push, senders.push_sandbox)
         )
@@ -307,6 +261,7 @@ class Builder:
             self.settings.retry_policy,
             settings,
         )
+        self.meters.deliveries.watch(channel, lambda: worker.in_hand)
         stop = partial(worker.stop, self.settings.drain_seconds)
         self.system.add(f"{channel.routing_key} worker", start=started(worker.start), stop=stop)
 
@@ -340,10 +295,6 @@ async def _take_over(outbox: SqlOutbox) -> None:
     for channel in Channel:
         if count := await outbox.expedite(channel, revoke=True):
             log.info("%d unfinished %s notifications are taken up again", count, channel.routing_key)
-
-
-def _service_breaker(name: str) -> Breaker:
-    return Breaker(f"{name} service", fail_max=SERVICE_FAILURES, reset_after=SERVICE_PAUSE, counts=only_errors)
 
 
 def started(call: Callable[[], object]) -> Callable[[], Awaitable[object]]:

@@ -40,7 +40,7 @@ def health_routes(
     otherwise; `/health/ready` is 503 also while the role is not `accepting` work; `/health/live` says that the process
     answers. `/metrics` is there when a registry is given.
     """
-    health = _Health(checks, frozenset(optional), accepting)
+    health = _Health(Checkup(checks, optional), accepting)
     routes = [
         Route("/health", health.whole),
         Route("/health/live", health.live),
@@ -51,32 +51,42 @@ def health_routes(
     return routes
 
 
-class _Health:
-    def __init__(self, checks: Mapping[str, Check], optional: frozenset[str], accepting: Callable[[], bool]) -> None:
-        self._checks, self._optional, self._accepting = dict(checks), optional, accepting
+class Checkup:
+    """Looks after what a role needs. A check returns when its dependency is well and raises when it is not."""
 
-    async def live(self, _: Request) -> Response:
-        return _answer("ok", {}, 200)
+    def __init__(self, checks: Mapping[str, Check], optional: Collection[str] = ()) -> None:
+        self._checks, self._optional = checks, frozenset(optional)
 
-    async def whole(self, _: Request) -> Response:
-        found = await self._look()
-        status = self._status(found)
-        return _answer(status, found, 503 if status == "down" else 200)
+    async def look(self) -> dict[str, Dependency]:
+        """Each dependency as it is now; takes two seconds at most, and never raises."""
+        checks = dict(self._checks)
+        found = await asyncio.gather(*(_ask(check) for check in checks.values()))
+        return dict(zip(checks, found, strict=True))
 
-    async def ready(self, _: Request) -> Response:
-        found = await self._look()
-        status = self._status(found) if self._accepting() else "stopping"
-        return _answer(status, found, 200 if status in {"ok", "degraded"} else 503)
-
-    def _status(self, found: Mapping[str, Dependency]) -> str:
+    def status(self, found: Mapping[str, Dependency]) -> str:
+        """What the whole comes to: `ok`, `degraded` when an optional one is down, `down` otherwise."""
         down = {name for name, dependency in found.items() if dependency.status == "down"}
         if not down:
             return "ok"
         return "degraded" if down <= self._optional else "down"
 
-    async def _look(self) -> dict[str, Dependency]:
-        found = await asyncio.gather(*(_ask(check) for check in self._checks.values()))
-        return dict(zip(self._checks, found, strict=True))
+
+class _Health:
+    def __init__(self, checkup: Checkup, accepting: Callable[[], bool]) -> None:
+        self._checkup, self._accepting = checkup, accepting
+
+    async def live(self, _: Request) -> Response:
+        return _answer("ok", {}, 200)
+
+    async def whole(self, _: Request) -> Response:
+        found = await self._checkup.look()
+        status = self._checkup.status(found)
+        return _answer(status, found, 503 if status == "down" else 200)
+
+    async def ready(self, _: Request) -> Response:
+        found = await self._checkup.look()
+        status = self._checkup.status(found) if self._accepting() else "stopping"
+        return _answer(status, found, 200 if status in {"ok", "degraded"} else 503)
 
 
 async def _ask(check: Check) -> Dependency:

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp
 
 from api.changes import Changes
 from api.discovery import Directory, RedisDirectory, StaticDirectory
-from api.rest import Breaker
+from api.rest import Breaker, Called
 from api.settings import Settings
 from api.system import System
 from api.templates.client import TemplatesClient
@@ -28,9 +28,10 @@ class Peers:
         changes: Changes,
         cache: Cache | None,
         breaker: Callable[[str], Breaker],
+        called: Called,
     ) -> None:
         self._settings, self._system, self._changes, self._cache = settings, system, changes, cache
-        self._breaker = breaker
+        self._breaker, self._called = breaker, called
         self._registry: RedisDirectory | None = None
 
     def users(self, app: ASGIApp | None = None) -> UsersClient:
@@ -42,6 +43,7 @@ class Peers:
             cache=self._cache,
             breaker=self._breaker("users"),
             service_token=self._settings.service_token,
+            called=self._called,
         )
         self._changes.heed(client.heed)
         return client
@@ -55,6 +57,7 @@ class Peers:
             cache=self._cache,
             breaker=self._breaker("templates"),
             service_token=self._settings.service_token,
+            called=self._called,
         )
         self._changes.heed(client.heed)
         return client

@@ -25,6 +25,7 @@ from domain.errors import (
 from domain.telemetry import correlation_id, traceparent
 
 T = TypeVar("T")
+Called = Callable[[str, str, float], None]
 MAX_TRIES = 3
 AVOIDED = 5.0
 """Seconds for which an instance that failed is called only when there is no other."""
@@ -37,6 +38,10 @@ def segment(kind: str, value: str) -> str:
     if value.strip(".") == "" or len(value) > 200 or not value.isprintable():
         raise NotFound(kind, value)
     return quote(value, safe="")
+
+
+def unheard(service: str, outcome: str, seconds: float) -> None:
+    """Where nobody counts calls."""
 
 
 class Breaker(Protocol):
@@ -69,9 +74,12 @@ class RestClient:
         breaker: Breaker | None = None,
         token: str | None = None,
         deadline: float = 2.0,
+        called: Called = unheard,
     ) -> None:
-        """`http` says how it is reached, the directory where; without one, `http` points there (`base_url`)."""
+        """`http` says how it is reached, the directory where; without one, `http` points there (`base_url`). `called`
+        is told of each call: the service, `ok`, `error` or `open` (not made), and its seconds."""
         self._http, self._title, self._token, self._deadline = http, title, token, deadline
+        self._service, self._called = service, called
         self._rotation = _Rotation(directory or StaticDirectory(str(http.base_url)), service)
         self._breaker = breaker
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
@@ -116,11 +124,22 @@ class RestClient:
         content = None if json is None else msgspec.json.encode(json)
         given = {name: value for name, value in (params or {}).items() if value is not None}
         request = _Request(method, path, content, given, repeatable or method in _SAFE)
-        response = await self._guarded(request)
+        response = await self._timed(request)
         envelope = self._decode(response, answer)
         if response.is_success:
             return envelope
         raise self._error(response, envelope.error, about)
+
+    async def _timed(self, request: "_Request") -> httpx.Response:
+        started, outcome = monotonic(), "error"
+        if self._breaker is not None and not self._breaker.allows():
+            outcome = "open"
+        try:
+            response = await self._guarded(request)
+            outcome = "ok"
+            return response
+        finally:
+            self._called(self._service, outcome, monotonic() - started)
 
     async def _guarded(self, request: "_Request") -> httpx.Response:
         ends_at = monotonic() + self._deadline

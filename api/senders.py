@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from api.after_sending import links_of
+from api.meters import Meters
 from api.providers import email_providers, paces, push_providers
 from api.settings import Settings
 from api.system import System
 from api.templates.client import TemplatesClient
+from domain.notification import Channel
 from domain.ports import EmailProvider, PushProvider, Sender
 from workers.email.dkim_signer import DkimSigner
 from workers.email.return_path import ReturnPaths
@@ -16,15 +19,15 @@ from workers.email.smtp import SmtpProvider
 from workers.pacing import Pace
 from workers.push.fcm import FcmProvider
 from workers.push.service import PushSender
-from workers.resilience import Breaker, ProviderChain
+from workers.resilience import Breaker, P, ProviderChain
 from workers.sandbox.apart import SANDBOX
 
 
 class Senders:
-    """Each opens its providers, and has `system` let go of them."""
+    """Each opens its providers, has `system` let go of them, and `meters` count what they answer."""
 
-    def __init__(self, settings: Settings, system: System) -> None:
-        self._settings, self._system = settings, system
+    def __init__(self, settings: Settings, system: System, meters: Meters) -> None:
+        self._settings, self._system, self._meters = settings, system, meters
 
     def email(self, templates: TemplatesClient) -> Sender:
         """Email's way out."""
@@ -44,8 +47,7 @@ class Senders:
     ) -> Sender:
         for provider in providers:
             self._system.add(provider.name, stop=provider.close)
-        breakers = self._breakers([provider.name for provider in providers])
-        chain = ProviderChain(providers, breakers, clock=_now, paces=paces)
+        chain = self._chain(Channel.EMAIL, providers, paces)
         settings = EmailSettings(
             sender=self._settings.email_from,
             sender_name=self._settings.email_from_name,
@@ -67,17 +69,21 @@ class Senders:
     def _push_by(self, providers: Sequence[PushProvider], templates: TemplatesClient) -> Sender:
         for provider in providers:
             self._system.add(provider.name, stop=provider.close)
-        chain = ProviderChain(providers, self._breakers([provider.name for provider in providers]), clock=_now)
-        return PushSender(chain, templates)
+        return PushSender(self._chain(Channel.PUSH, providers), templates)
 
-    def _breakers(self, names: list[str]) -> Mapping[str, Breaker]:
-        """One breaker a provider."""
-        return {
-            name: Breaker(
-                name, fail_max=self._settings.breaker_failures, reset_after=self._settings.breaker_reset_seconds
-            )
-            for name in names
-        }
+    def _chain(
+        self, channel: Channel, providers: Sequence[P], paces: Mapping[str, Pace] | None = None
+    ) -> ProviderChain[P]:
+        """The providers of a channel, each behind a breaker of its own."""
+        attempted = partial(self._meters.deliveries.attempted, channel)
+        breakers = {provider.name: self._breaker(channel, provider.name) for provider in providers}
+        return ProviderChain(providers, breakers, clock=_now, paces=paces, on_attempt=attempted)
+
+    def _breaker(self, channel: Channel, name: str) -> Breaker:
+        fail_max, reset_after = self._settings.breaker_failures, self._settings.breaker_reset_seconds
+        breaker = Breaker(name, fail_max=fail_max, reset_after=reset_after)
+        self._meters.breakers.watch(name, channel, lambda: breaker.state)
+        return breaker
 
 
 def dkim_signer(settings: Settings) -> DkimSigner | None:

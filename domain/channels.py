@@ -11,3 +11,6 @@ NUDGE_CHANNEL = "heliograph.nudge"
 
 CHANGES_CHANNEL = "heliograph.changes"
 """Something that others remember has changed: a user, a template, an API key. See `domain.changes`."""
+
+VITALS_CHANNEL = "heliograph.vitals"
+"""An instance lives. Rung by every instance every few seconds; see `domain.vitals` for what it carries."""

@@ -5,6 +5,7 @@ Time-ordered (RFC 9562, section 5.7), so that a primary key index grows at its e
 
 import os
 import time
+from datetime import UTC, datetime
 
 NOTIFICATION = "ntf"
 REQUEST = "req"
@@ -32,6 +33,12 @@ def is_id(prefix: str, value: str) -> bool:
     """Whether `value` has the shape of an identifier of this kind; says nothing about its existence."""
     head, _, tail = value.partition("_")
     return head == prefix and len(tail) == 32 and _HEX_DIGITS.issuperset(tail)
+
+
+def moment_of(id: str) -> datetime:
+    """When an identifier of ours was made, by the clock of whoever made it, in UTC. Raises `ValueError` for another."""
+    _, _, tail = id.partition("_")
+    return datetime.fromtimestamp((int(tail, 16) >> 80) / 1000, UTC)
 
 
 def _uuid7_hex() -> str:

@@ -20,7 +20,7 @@ from domain.doorbell import encode_head, encode_rows
 from domain.errors import Unavailable, UnreadableMessage
 from domain.events import DELIVERY_FAILED, StatusChanged, decode_report
 from domain.notification import Status
-from domain.ports import Bell, Broker, DeadMessage, Message, Received, Recorded, StatusLog, StatusStore
+from domain.ports import Bell, Broker, DeadMessage, LogRow, Message, Received, Recorded, StatusLog, StatusStore
 from domain.text import cleaned, storable
 from workers.broker.topology import FAILED_QUEUE, HEADER_ORIGINAL_QUEUE, HEADER_REASON, STATUS_QUEUE
 
@@ -35,16 +35,25 @@ T = TypeVar("T")
 
 
 class Relay:
-    """Writes what is reported, and tells the gateways. `heartbeat` is in seconds."""
+    """Writes what is reported, and tells the gateways. `heartbeat` is in seconds. `on_recorded` is told what was
+    written, and must neither raise nor block."""
 
     def __init__(
-        self, broker: Broker, store: StatusStore, status_log: StatusLog, bell: Bell, *, heartbeat: float = 1.0
+        self,
+        broker: Broker,
+        store: StatusStore,
+        status_log: StatusLog,
+        bell: Bell,
+        *,
+        heartbeat: float = 1.0,
+        on_recorded: Callable[[Sequence[LogRow]], None] = lambda rows: None,
     ) -> None:
         self._broker = broker
         self._store = store
         self._log = status_log
         self._bell = bell
         self._heartbeat = heartbeat
+        self._on_recorded = on_recorded
         self._batches: Batcher[Sequence[StatusChanged], None] = Batcher(
             self._record, limit=MESSAGES_A_BATCH, gather=GATHER, name="relay:record"
         )
@@ -109,6 +118,7 @@ class Relay:
     def _announce(self, recorded: Recorded) -> None:
         if recorded.rows:
             self._bell.ring(STATUS_CHANNEL, encode_rows(recorded.rows))
+            self._on_recorded(recorded.rows)
         for change, why in recorded.ignored:
             # That a claim overtakes its QUEUED is everyday; anything else is worth a line.
             level = logging.DEBUG if change.status is Status.QUEUED else logging.INFO

@@ -186,7 +186,7 @@ class ProviderChain(Generic[P]):
     """A channel's providers in order of preference (at least one), each behind its breaker and at its pace, if any.
 
     `clock` gives the time that attempts are recorded with; `least` is the number of seconds that must be left for
-    another provider to be worth trying.
+    another provider to be worth trying. `on_attempt` is told of each call and must neither raise nor block.
     """
 
     def __init__(
@@ -198,6 +198,7 @@ class ProviderChain(Generic[P]):
         paces: Mapping[str, Pace] | None = None,
         least: float = 1.0,
         grace: float = 1.0,
+        on_attempt: Callable[[Attempt], None] = lambda attempt: None,
     ) -> None:
         if not providers:
             raise ValueError("A chain needs a provider.")
@@ -207,6 +208,7 @@ class ProviderChain(Generic[P]):
         self._clock = clock
         self._least = least
         self._grace = grace
+        self._on_attempt = on_attempt
 
     async def call(
         self,
@@ -267,7 +269,7 @@ class ProviderChain(Generic[P]):
             answer = await self.breakers[provider.name].call(lambda: self._guarded(provider, do, left))
         except BreakerOpenError:
             return None
-        return answer, Attempt(
+        attempt = Attempt(
             number=number,
             provider=provider.name,
             outcome=answer.outcome,
@@ -277,6 +279,8 @@ class ProviderChain(Generic[P]):
             code=answer.code,
             detail=answer.detail,
         )
+        self._on_attempt(attempt)
+        return answer, attempt
 
     async def _guarded(self, provider: P, do: Callable[[P, float], Awaitable[Answer]], left: float) -> Answer:
         """A provider that breaks its promises may have sent the notification all the same."""

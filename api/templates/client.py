@@ -10,7 +10,7 @@ import httpx
 from api.client_cache import ClientCache, Memory, SharedCache
 from api.discovery import Directory
 from api.records import Deleted, Page, RenderedTemplate
-from api.rest import Breaker, RestClient, segment
+from api.rest import Breaker, Called, RestClient, segment, unheard
 from domain.changes import Changed, Kind
 from domain.errors import NotFound
 from domain.notification import Channel
@@ -45,8 +45,9 @@ class TemplatesClient:
         stale: float = 3_600.0,
         cache_size: int = 1_000,
         deadline: float = 2.0,
+        called: Called = unheard,
     ) -> None:
-        """Without a directory the service is where `http` points to."""
+        """Without a directory the service is where `http` points to. `called` is told of calls, as by `RestClient`."""
         self._rest = RestClient(
             http,
             SERVICE,
@@ -55,6 +56,7 @@ class TemplatesClient:
             breaker=breaker,
             token=service_token,
             deadline=deadline,
+            called=called,
         )
         self._templates: Memory[Template] = Memory(
             ClientCache(size=cache_size, ttl=ttl, stale=stale),

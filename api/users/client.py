@@ -11,7 +11,7 @@ import msgspec
 from api.client_cache import ClientCache, Memory, SharedCache
 from api.discovery import Directory
 from api.records import Deleted, Erasure, Page, Retired, User, UserDevice
-from api.rest import Breaker, RestClient, segment
+from api.rest import Breaker, Called, RestClient, segment, unheard
 from domain.changes import Changed, Kind
 from domain.concurrency import Batcher
 from domain.ports import Cache, Known
@@ -45,8 +45,9 @@ class UsersClient:
         stale: float = 3_600.0,
         cache_size: int = 10_000,
         deadline: float = 2.0,
+        called: Called = unheard,
     ) -> None:
-        """Without a directory the service is where `http` points to."""
+        """Without a directory the service is where `http` points to. `called` is told of calls, as by `RestClient`."""
         self._rest = RestClient(
             http,
             SERVICE,
@@ -55,6 +56,7 @@ class UsersClient:
             breaker=breaker,
             token=service_token,
             deadline=deadline,
+            called=called,
         )
         self._memory: Memory[Recipient] = Memory(
             ClientCache(size=cache_size, ttl=ttl, stale=stale),

@@ -1,4 +1,4 @@
-"""What every broker promises, asked of both adapters."""
+"""What every broker promises, asked of both adapters, and of one that is counted."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from api.meters import QueueMeters
 from domain.errors import BrokerUnavailable
 from domain.ports import Broker, Message, Publication, QueueDepth
 from tests.contracts.brokers import (
@@ -21,6 +23,7 @@ from tests.contracts.brokers import (
 )
 from workers.broker import topology
 from workers.broker.memory import MemoryBroker
+from workers.broker.metered import MeteredBroker
 from workers.broker.rabbitmq import RabbitBroker
 from workers.broker.topology import (
     EMAIL_QUEUE,
@@ -33,11 +36,13 @@ from workers.broker.topology import (
 )
 
 
-@pytest.fixture(params=["memory", "rabbitmq"])
+@pytest.fixture(params=["memory", "rabbitmq", "metered"])
 def new_broker(request: pytest.FixtureRequest) -> Broker:
     """A broker with empty queues, not connected yet."""
     if request.param == "memory":
         return MemoryBroker()
+    if request.param == "metered":
+        return MeteredBroker(MemoryBroker(), QueueMeters(CollectorRegistry()))
     return RabbitBroker(request.getfixturevalue("rabbitmq_vhost")())
 
 

@@ -1,4 +1,4 @@
-"""The User and Template Services on both engines, called through their clients; a gateway's database."""
+"""The User and Template Services on both engines, called through their clients; a gateway, and its database."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from api.database import Databases
+from api.server import Server
 from api.users.client import UsersClient
+from tests.services.gateway_fakes import Gateway, running_gateway
 from tests.services.user_service import TOKEN, UserService, user_service
 
 
@@ -30,6 +32,24 @@ async def users(service: UserService) -> AsyncIterator[UsersClient]:
     """The same through its client."""
     async with service.wire.client() as http:
         yield UsersClient(http, service_token=TOKEN)
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    """A gateway with nothing in it."""
+    async with running_gateway() as running:
+        yield running
+
+
+@pytest.fixture
+async def address(gateway: Gateway) -> AsyncIterator[str]:
+    """Host and port where the gateway is served."""
+    server = Server(gateway.app, "127.0.0.1", 0)
+    await server.start()
+    try:
+        yield f"127.0.0.1:{server.port}"
+    finally:
+        await server.stop()
 
 
 @pytest.fixture

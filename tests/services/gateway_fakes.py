@@ -13,6 +13,7 @@ from api.gateway.actions import CancelledTooLate
 from api.gateway.aftermath import Aftermath
 from api.gateway.app import GatewayServices, gateway_app
 from api.gateway.feed import Follower
+from api.gateway.figures import SystemFigures
 from api.gateway.previews import Previews
 from api.gateway.queries import NotificationFilter, Slice, Stretch
 from api.gateway.queries import Page as Found
@@ -310,6 +311,16 @@ class KeyRing:
         self.kept[id] = msgspec.structs.replace(await self.get(id), revoked_at=NOON)
 
 
+class FixedFigures:
+    """A system without queues and instances, until a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.told = SystemFigures(queues=[], providers=[], services=[])
+
+    def now(self) -> SystemFigures:
+        return self.told
+
+
 class Gateway:
     """The application under test and everything behind it."""
 
@@ -326,7 +337,7 @@ class Gateway:
         self.keys, self.store, self.people, self.papers = Keys(), Store(), People(), Papers()
         self.feed = Follower(self.store.log, self.store.bell, poll=0.05)
         self.blocks, self.ring, self.sockets = Blocks(), KeyRing(), Sockets()
-        self.letters = Letters()
+        self.letters, self.figures = Letters(), FixedFigures()
         self.previews = Previews(self.papers)
         self.hastened = 0
         self.app = gateway_app(
@@ -348,6 +359,7 @@ class Gateway:
                 sockets=self.sockets,
                 allowed_origins=allowed_origins,
                 feed=self.feed,
+                figures=self.figures,
                 api_keys=self.keys,
                 checks={},
                 policy=policy or Policy(),

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from api.meters import Meters
 from api.senders import Senders
 from api.settings import load_settings
 from api.system import System
@@ -292,7 +293,7 @@ async def test_the_role_sends_by_the_providers_of_the_settings_in_their_order_an
             secret="a secret of this test and of nothing else",
         )
         system = System()
-        sender = Senders(settings, system).email(cast(TemplatesClient, FakeTemplates()))
+        sender = Senders(settings, system, Meters()).email(cast(TemplatesClient, FakeTemplates()))
         first = await sender.send(claim(id="ntf_1"), DEADLINE)
         api.fate = Fate.TAKEN
         second = await sender.send(claim(id="ntf_2"), DEADLINE)

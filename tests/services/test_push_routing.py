@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from api.meters import Meters
 from api.senders import Senders
 from api.settings import load_settings
 from api.system import System
@@ -77,7 +78,7 @@ async def test_a_token_that_no_provider_knows_is_permanent_and_nobody_is_called(
     ],
 )
 async def test_missing_credentials_stop_the_start_with_one_line(given: dict[str, Any], named: str) -> None:
-    builder = Senders(load_settings(**given), System())
+    builder = Senders(load_settings(**given), System(), Meters())
     with pytest.raises(ConfigurationError, match=named) as caught:
         builder.push(cast(TemplatesClient, FakeTemplates()))
     assert len(caught.value.message.splitlines()) == 1
@@ -87,7 +88,9 @@ async def test_the_providers_of_the_settings_are_made_in_their_order() -> None:
     names = "onesignal,fcm"
     given = {"onesignal_app_id": APP_ID, "onesignal_api_key": API_KEY, "fcm_url": "http://127.0.0.1:1"}
     system = System()
-    sender = Senders(load_settings(push_providers=names, **given), system).push(cast(TemplatesClient, FakeTemplates()))
+    sender = Senders(load_settings(push_providers=names, **given), system, Meters()).push(
+        cast(TemplatesClient, FakeTemplates())
+    )
     assert isinstance(sender, PushSender)
     assert [provider.name for provider in sender._chain.providers] == ["onesignal", "fcm"]
     await system.stop()

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from math import ceil
+from time import perf_counter
 from typing import Any, Self
 
 import strawberry
@@ -10,7 +11,7 @@ from strawberry.extensions.field_extension import FieldExtension
 from api.gateway.schema.context import Info
 from api.gateway.schema.errors import Error, error_of
 from api.security import Scope
-from domain.errors import FieldProblem, HeliographError, ValidationFailed
+from domain.errors import FieldProblem, HeliographError, RequestError, ValidationFailed
 
 MAX_LIMIT = 100
 MAX_PAGE = 100_000
@@ -74,6 +75,20 @@ class Answers(FieldExtension):
         self, next_: Callable[..., Awaitable[Any]], source: Any, info: Info, **kwargs: Any
     ) -> Response:
         """What the resolver answers, or its expected failure. Anything else goes on and is masked."""
+        started, outcome = perf_counter(), "error"
+        try:
+            answer = await self._answer(next_, source, info, kwargs)
+            outcome = "ok" if answer.success else "refused"
+            return answer
+        except RequestError:
+            outcome = "refused"
+            raise
+        finally:
+            info.context.services.resolved(info.field_name, outcome, perf_counter() - started)
+
+    async def _answer(
+        self, next_: Callable[..., Awaitable[Any]], source: Any, info: Info, kwargs: dict[str, Any]
+    ) -> Response:
         try:
             await info.context.admit(self.scope, end_users=self.end_users)
             return await next_(source, info, **kwargs)  # type: ignore[no-any-return]

@@ -19,6 +19,7 @@ from api.gateway.schema.people import UserMutations, UserQueries, device_of
 from api.gateway.schema.preview import PreviewQueries
 from api.gateway.schema.sending import NotificationMutations, NotificationQueries, notification_of
 from api.gateway.schema.suppressions import Suppression, SuppressionMutations, SuppressionQueries
+from api.gateway.schema.system import SystemQueries
 from api.gateway.schema.templates import Template
 from api.gateway.schema.users import Device, User
 from api.security import Scope
@@ -38,6 +39,7 @@ class Query(
     SuppressionQueries,
     DeadLetterQueries,
     KeyQueries,
+    SystemQueries,
     ConnectionQueries,
 ):
     """What can be asked."""

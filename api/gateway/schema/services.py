@@ -10,6 +10,7 @@ from api.api_keys import ApiKey, NewKey
 from api.gateway.actions import Replayed
 from api.gateway.dead_letters import DeadLetter, DeadLetterFilter
 from api.gateway.feed import Follower
+from api.gateway.figures import SystemFigures
 from api.gateway.previews import Previews
 from api.gateway.queries import NotificationFilter, Slice, Stretch
 from api.gateway.queries import Page as Found
@@ -126,11 +127,22 @@ class Keys(Protocol):
     async def revoke(self, id: str) -> None: ...
 
 
+class Figures(Protocol):
+    """The system in figures; see `api.gateway.figures.Figures`."""
+
+    def now(self) -> SystemFigures: ...
+
+
+def _nobody(field: str, outcome: str, seconds: float) -> None:
+    """Where nobody counts."""
+
+
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """What the resolvers use. `cancel` raises `NotFound`, and a `TooLate` that carries the `notification`;
     `acknowledge` raises `NotFound`;
     `hasten_erasure` works off what the User Service has erased, and never raises. `sandbox`: there is one for
-    what test keys send."""
+    what test keys send. `resolved` is told of each root field: its name, `ok`, `refused` or `error`, and
+    its seconds."""
 
     send_ports: SendPorts
     queries: Reads
@@ -146,4 +158,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     hasten_erasure: Callable[[], Awaitable[None]]
     limiter: Limiter
     feed: Follower
+    figures: Figures
     sandbox: bool = False
+    resolved: Callable[[str, str, float], None] = _nobody

@@ -16,6 +16,7 @@ from api.gateway.schema.inputs import StatusFeedFilter, given
 from api.gateway.schema.notifications import RequestProgress, StatusEvent
 from api.gateway.schema.progress import progress
 from api.gateway.schema.sending import NotificationId, notification_of, request_of
+from api.gateway.schema.system import SystemSubscriptions
 from api.security import Principal, Scope
 from domain.ports import LogFilter, LogRow
 
@@ -29,7 +30,7 @@ RequestKey = Annotated[str, strawberry.argument(description="The key that the re
 
 
 @strawberry.type(description="What can be watched. Each entry of the status log comes once, in order, without holes.")
-class Subscription:
+class Subscription(SystemSubscriptions):
     """What can be watched."""
 
     @strawberry.subscription(
