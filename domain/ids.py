@@ -3,9 +3,9 @@
 Time-ordered (RFC 9562, section 5.7), so that a primary key index grows at its end and a list by id is a list by age.
 """
 
+import datetime
 import os
 import time
-from datetime import UTC, datetime
 
 NOTIFICATION = "ntf"
 REQUEST = "req"
@@ -35,10 +35,10 @@ def is_id(prefix: str, value: str) -> bool:
     return head == prefix and len(tail) == 32 and _HEX_DIGITS.issuperset(tail)
 
 
-def moment_of(id: str) -> datetime:
+def moment_of(id: str) -> datetime.datetime:
     """When an identifier of ours was made, by the clock of whoever made it, in UTC. Raises `ValueError` for another."""
     _, _, tail = id.partition("_")
-    return datetime.fromtimestamp((int(tail, 16) >> 80) / 1000, UTC)
+    return datetime.datetime.fromtimestamp((int(tail, 16) >> 80) / 1000, datetime.UTC)
 
 
 def _uuid7_hex() -> str:

@@ -124,6 +124,10 @@ END_TO_END = Metric(
     _LIFE,
 )
 
+BOUNCE_MAILS = Metric(
+    "heliograph_bounce_mails_total", "counter", "Mails to return paths, by what became of them.", ("result",)
+)
+
 # ----------------------------------------------------------------------------------------------------------- feed
 
 SUBSCRIPTIONS = Metric("heliograph_subscriptions", "gauge", "Subscriptions that are open at this gateway.")

@@ -48,10 +48,10 @@ def _due(sql: Dialect) -> str:
     """Each priority by itself: the index then begins where it has to."""
     each = " UNION ALL ".join(
         f"SELECT id FROM (SELECT id FROM notifications WHERE channel = $1 AND priority = {priority.rank}"
-        f" AND next_at <= {sql.now} LIMIT {COUNTED}) AS some"
+        f" AND next_at <= {sql.now} LIMIT {COUNTED}) AS priority_{priority.rank}"
         for priority in Priority
     )
-    return f"SELECT count(*) AS due FROM (SELECT id FROM ({each}) AS every LIMIT {COUNTED}) AS counted"
+    return f"SELECT count(*) AS due FROM (SELECT id FROM ({each}) AS each_priority LIMIT {COUNTED}) AS counted"
 
 
 def _oldest(sql: Dialect) -> str:

@@ -15,6 +15,7 @@ from graphql import build_schema, parse, validate
 from api.gateway import cursor
 from api.gateway.playground.page import EXAMPLES, example
 from api.settings import PREFIX, Settings
+from domain.metrics import METRICS, Metric
 from domain.notification import FINAL, TRANSITIONS, Status
 
 ROOT = Path(__file__).parents[2]
@@ -274,3 +275,13 @@ def test_every_setting_is_in_the_readme_with_what_it_means() -> None:
         row for row, meaning in rows.items() if not re.search(f"{re.escape(row)}.*{re.escape(str(meaning))}", readme)
     ]
     assert missing == []
+
+
+def test_the_page_of_metrics_names_each_with_its_kind_and_labels() -> None:
+    row = re.compile(r"^\| `(heliograph_\w+)` \| (\w+) \| (.+?) \| (.+) \|$", re.MULTILINE)
+    shown = row.findall((DOCS / "metrics.md").read_text())
+    assert shown == [(each.name, each.kind, _labels(each), each.help) for each in METRICS]
+
+
+def _labels(metric: Metric) -> str:
+    return ", ".join(f"`{label}`" for label in metric.labels) or "none"

@@ -21,7 +21,7 @@ from api.gateway.schema.context import Context
 from api.gateway.schema.errors import ERROR_TYPES
 from api.gateway.schema.keys import KeyMutations, KeyQueries
 from api.gateway.schema.scalars import SCALARS
-from api.gateway.schema.services import Keys
+from api.gateway.schema.services import Keys, nobody_counts
 from api.gateway.sockets import Sockets
 from api.rate_limits import RateLimiter
 from api.security import Authenticator, Credentials, Principal
@@ -46,7 +46,7 @@ class KeySchema:
     """The part of the schema that is about keys."""
 
     def __init__(self, keys: Keys) -> None:
-        self._services: Any = SimpleNamespace(keys=keys, limiter=RateLimiter(""))
+        self._services: Any = SimpleNamespace(keys=keys, limiter=RateLimiter(""), resolved=nobody_counts)
         config = StrawberryConfig(auto_camel_case=False, scalar_map=SCALARS)
         self._schema = strawberry.Schema(query=Query, mutation=Mutation, types=ERROR_TYPES, config=config)
 
@@ -67,7 +67,9 @@ class World:
         self.keys.on_revoked(self.sockets.revoke)
         self.credentials: Authenticator = Credentials(self.keys, Tokens(SharedSecret(JWT_SECRET)))
         self.feed = Follower(FakeLog(), FakeBell(), poll=0.05)
-        self._services = SimpleNamespace(feed=self.feed, keys=self.keys, limiter=RateLimiter(rate))
+        self._services = SimpleNamespace(
+            feed=self.feed, keys=self.keys, limiter=RateLimiter(rate), resolved=nobody_counts
+        )
         self.url = ""
 
     @asynccontextmanager

@@ -34,6 +34,7 @@ OPERATIONS = {
     "preview_template": f'preview_template(input: {{template: {{key: "<template>"}}}}) {SEEN}',
     "suppressions": f"suppressions {SEEN}",
     "dead_letters": f"dead_letters {SEEN}",
+    "system": f"system {SEEN}",
     "api_keys": f"api_keys {SEEN}",
     "node": 'node(id: "<notification>") { id }',
     "send_notification": f'send_notification(input: {{recipient: {{user_id: "<user>"}}, {CONTENT}}}) {SEEN}',
@@ -59,6 +60,7 @@ OPERATIONS = {
     "notification_status": 'notification_status(id: "<notification>") { sequence }',
     "request_status": 'request_status(request_id: "<request>") { sequence }',
     "request_progress": 'request_progress(request_id: "<request>") { total }',
+    "system_status": "system_status { queues { name } }",
     "status_feed": 'status_feed(after: "<start>", filter: {user_id: "<user>"}) { sequence }',
 }
 """One operation for each root field, about one user and what is theirs."""

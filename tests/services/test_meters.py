@@ -14,6 +14,7 @@ from api.health import Checkup
 from api.meters import Meters
 from api.pulse import Pulse
 from api.timing import Timing
+from domain.callbacks import Callbacks
 from domain.errors import Unavailable
 from domain.events import Attempt
 from domain.ids import NOTIFICATION, moment_of, new_id
@@ -26,6 +27,8 @@ from tests.services.service_fakes import NOON
 from workers.broker.memory import MemoryBroker
 from workers.broker.metered import MeteredBroker
 from workers.broker.topology import EMAIL_QUEUE
+from workers.email.bounces import BounceListener
+from workers.email.return_path import ReturnPaths
 
 ME = Vitals(id="ins_1", roles=("email",), version="1", started_at=NOON, seen_at=NOON, status="ok")
 
@@ -173,5 +176,6 @@ def test_every_metric_has_one_instrument(meters: Meters) -> None:
     meters.feed.watch(lambda: 1, lambda: 2, lambda: 3)
     meters.tell_who(ME)
     Pulse(ME, Checkup({}), cast(Bell, Ear()), meters.registry)
+    BounceListener(("127.0.0.1", 0), cast(ReturnPaths, None), cast(Callbacks, None), metrics=meters.registry)
     made = {family.name for family in meters.registry.collect()}
     assert {metric.name.removesuffix("_total") for metric in METRICS} <= made

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter
 from domain.callbacks import Callback, Callbacks
 from domain.concurrency import shielded
 from domain.errors import ConfigurationError, Unavailable
+from domain.metrics import BOUNCE_MAILS
 from workers.email.bounce_connection import BounceConnection
 from workers.email.dsn import Report, reports_in
 from workers.email.return_path import Doubt, ReturnPaths
@@ -51,9 +52,7 @@ class BounceListener:
         self._paths = paths
         self._callbacks = callbacks
         self._clock = clock
-        self._mails = Counter(
-            "heliograph_bounce_mails", "Mails to return paths by what became of them", ["result"], registry=metrics
-        )
+        self._mails = Counter(BOUNCE_MAILS.name, BOUNCE_MAILS.help, BOUNCE_MAILS.labels, registry=metrics)
         self._connections: set[BounceConnection] = set()
         self._empty = asyncio.Event()
         self._parsing = asyncio.Semaphore(PARSED_AT_ONCE)

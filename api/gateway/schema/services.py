@@ -133,7 +133,7 @@ class Figures(Protocol):
     def now(self) -> SystemFigures: ...
 
 
-def _nobody(field: str, outcome: str, seconds: float) -> None:
+def nobody_counts(field: str, outcome: str, seconds: float) -> None:
     """Where nobody counts."""
 
 
@@ -160,4 +160,4 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     feed: Follower
     figures: Figures
     sandbox: bool = False
-    resolved: Callable[[str, str, float], None] = _nobody
+    resolved: Callable[[str, str, float], None] = nobody_counts
