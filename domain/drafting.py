@@ -92,13 +92,14 @@ class Drafting:
         available = offered(part)
         if self._submission.channels is not None:
             self._check_bodies(available)
-            return {channel: self._may(recipient, channel) for channel in self._submission.channels}, {}
+            return {channel: self._may(recipient, channel) for channel in self._submission.channels}, ()
         if not available:
             self._add(("content",) if self._version is None else ("template",), "body", _NO_BODY)
         decided = {channel: self._may(recipient, channel) for channel in available or [Channel.EMAIL]}
         usable = {channel: decision for channel, decision in decided.items() if not decision.refused}
         used = usable or dict(list(decided.items())[:1])
-        return used, {channel: each.code for channel, each in decided.items() if channel not in used and each.code}
+        others = ((channel, each.code) for channel, each in decided.items() if channel not in used)
+        return used, tuple((channel, code) for channel, code in others if code is not None)
 
     def _may(self, recipient: Recipient, channel: Channel) -> Decision:
         return may_contact(recipient, channel, self._purpose, self._begins, self._suppressed)
