@@ -23,8 +23,8 @@ ONE = f"""query ($id: ID!) {{ notification(id: $id) {{ {_FAILURE} data {{
   waits {{ status from until seconds what_for }}
   attempts {{ number device_id provider outcome code detail started_at duration_ms retry_at }}
   timeline {{ sequence status reason attempt provider occurred_at }} }} }} }}"""
-MANY = f"""query ($id: String!, $page: Int!) {{ request(request_id: $id) {{ {_FAILURE} data {{
-  notifications(page: $page, limit: {PAGE}) {{ meta {{ total_pages }}
+MANY = f"""query ($id: String!, $page: Int!, $limit: Int!) {{ request(request_id: $id) {{ {_FAILURE} data {{
+  notifications(page: $page, limit: $limit) {{ meta {{ total_pages }}
     data {{ id channel status reason recipient {{ user_id email device_count }} }} }} }} }} }}"""
 LETTER = f"""query ($id: ID!) {{ dead_letters(filter: {{ notification_id: $id, replayed: false }}, limit: 1) {{
   {_FAILURE} data {{ id }} }} }}"""
@@ -68,7 +68,7 @@ def _those_of(request_id: str, url: str, key: str) -> Iterator[dict[str, Any]]:
     """What the heading of each one needs, page by page."""
     page, pages = 1, 1
     while page <= pages:
-        answer = ask(url, key, MANY, {"id": request_id, "page": page})["data"]["notifications"]
+        answer = ask(url, key, MANY, {"id": request_id, "page": page, "limit": PAGE})["data"]["notifications"]
         yield from map(_masked, answer["data"])
         page, pages = page + 1, answer["meta"]["total_pages"]
 
