@@ -21,7 +21,7 @@ _GIVEN_UP = {
 def at_delivery(told: Told) -> Iterator[Explanation]:
     """What the entries after the first one keep, and the attempts whose worker fell silent; in no order."""
     again: set[int | None] = set()
-    for row in told.timeline[1:]:
+    for row in (row for row in told.timeline if row.sequence > 1):
         calls = [call for call in told.attempts if call.number == row.attempt]
         if row.status is not Status.QUEUED:
             yield from _asked_again(told, row, calls)

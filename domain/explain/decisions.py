@@ -6,7 +6,6 @@ from domain.explain.told import Explanation, Told
 
 
 def decisions_of(told: Told) -> list[Explanation]:
-    """In order of time; none for a notification whose log is gone. Always the same for the same log."""
-    if not told.timeline:
-        return []
-    return [*at_acceptance(told), *sorted(at_delivery(told), key=lambda decision: decision.at)]
+    """In order of time. Of a log whose beginning is gone, those of the rest. Always the same for the same log."""
+    accepted = at_acceptance(told) if told.from_the_start else ()
+    return [*accepted, *sorted(at_delivery(told), key=lambda decision: decision.at)]

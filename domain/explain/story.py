@@ -177,8 +177,8 @@ def due_at(story: Story) -> datetime | None:
         return max((call.retry_at for call in story.attempts if call.retry_at is not None), default=None)
     if story.status is not Status.SCHEDULED:
         return None
-    held = [each.detail or {} for each in story.decisions if each.kind is DecisionKind.QUIET_HOURS]
-    if held and isinstance(until := held[-1].get("until"), str):
+    quiet = [each.detail or {} for each in story.decisions if each.kind is DecisionKind.QUIET_HOURS]
+    if quiet and quiet[-1].get("passed") is False and isinstance(until := quiet[-1].get("until"), str):
         return datetime.fromisoformat(until).astimezone(UTC)
     return story.send_at
 

@@ -41,7 +41,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one notification. `timeline` is its whole status log, `attempts` every call to a provider."""
+    """What is known of one notification. `timeline` is its status log, `attempts` every call to a provider."""
 
     channel: Channel
     category: str
@@ -49,6 +49,11 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     deliver_by: datetime | None
     timeline: Sequence[LogRow]
     attempts: Sequence[Attempt]
+
+    @property
+    def from_the_start(self) -> bool:
+        """Whether the log still has its first entry."""
+        return bool(self.timeline) and self.timeline[0].sequence == 1
 
 
 def explain(kind: DecisionKind, sentence: str, at: datetime, attempt: int | None = None, **detail: Any) -> Explanation:

@@ -96,7 +96,7 @@ def _after_what(told: Told, row: LogRow) -> str:
 
 def _handed_back(told: Told, row: LogRow, after: LogRow | None) -> str:
     """Each claim has a number. One that left no trace was handed back, because nothing could be tried."""
-    if after is None or after.attempt is None or after.status not in (Status.SENDING, *FINAL):
+    if not told.from_the_start or after is None or after.attempt is None:
         return ""
     known = [each.attempt or 0 for each in told.timeline if each.sequence <= row.sequence]
     known += [call.number for call in told.attempts if call.number < after.attempt]

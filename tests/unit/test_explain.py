@@ -134,6 +134,11 @@ class TestAcceptance:
     def test_without_a_log_there_is_nothing_to_say(self) -> None:
         assert decisions_of(told()) == []
 
+    def test_a_log_whose_beginning_is_gone_says_what_is_left(self) -> None:
+        whole = told(accepted(), ended(Status.SENT, 1.0), calls=(call(),))
+        rest = msgspec.structs.replace(whole, timeline=whole.timeline[1:])
+        assert decisions_of(rest) == [each for each in decisions_of(whole) if each.attempt == 1]
+
 
 def routed(*steps: Step, devices: int = 0) -> dict[str, Any]:
     return {"routes": (Route(steps=steps, devices=devices),)}

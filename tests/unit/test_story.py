@@ -10,8 +10,9 @@ from domain.explain.story import Story, headline, one_can, story_lines, whats_ne
 from domain.explain.waits import waits_of
 from domain.notification import Outcome, Status
 from domain.ports import LogRow
-from domain.reasons import PassedOver, Route, Step
-from tests.unit.explained import NOON, accepted, at, call, ended, entry, told
+from domain.reasons import Acceptance, PassedOver, Route, Step
+from domain.recipient import Quiet
+from tests.unit.explained import ACCEPTED, NOON, accepted, at, call, ended, entry, told
 
 S = Status
 ADA = {"user_id": None, "email": "a***@example.com", "device_count": 0}
@@ -42,6 +43,11 @@ def story(*rows: LogRow, calls: tuple[Any, ...] = (), **more: Any) -> Story:
 
 def lines(*rows: LogRow, **more: Any) -> list[str]:
     return [line.strip() for line in story_lines(story(*rows, **more))]
+
+
+def why(quiet: Quiet) -> Acceptance:
+    """Accepted in these quiet hours."""
+    return msgspec.structs.replace(ACCEPTED, quiet=quiet)
 
 
 def test_the_whole_way_of_one_that_was_sent() -> None:
@@ -92,6 +98,11 @@ def test_a_retry_says_when() -> None:
 def test_what_is_held_says_until_when_and_what_the_caller_put_off_too() -> None:
     assert whats_next(story(entry(S.SCHEDULED), send_at=at(60))) == "it is due at 2030-01-31 12:01:00 UTC."
     assert whats_next(story(entry(S.SCHEDULED))) == "its time comes."
+    quiet = Quiet(end="07:00", zone="UTC", until=at(3600))
+    held = accepted(why(quiet), S.SCHEDULED, detail={"code": "quiet_hours"}, reason="Quiet.")
+    assert whats_next(story(held, send_at=at(60))) == "it is due at 2030-01-31 13:00:00 UTC."
+    passed = accepted(why(quiet), S.SCHEDULED)
+    assert whats_next(story(passed, send_at=at(60))) == "it is due at 2030-01-31 12:01:00 UTC."
 
 
 def test_what_one_can_do_comes_with_the_command() -> None:

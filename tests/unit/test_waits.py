@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from domain.explain.waits import waits_of
@@ -72,6 +73,12 @@ def test_a_claim_that_was_taken_back_was_not_handed_back() -> None:
     lost = call(1, Outcome.UNKNOWN, provider="unknown", code="lease_ended")
     queued = entry(S.QUEUED, 0.1, attempt=0)
     assert words(accepted(), queued, entry(S.SENDING, 60.1, attempt=2), calls=(lost,))[1] == "waited 1 min in the queue"
+
+
+def test_a_log_whose_beginning_is_gone_counts_no_claims() -> None:
+    whole = told(accepted(), entry(S.QUEUED, 0.1, attempt=2), entry(S.SENDING, 0.2, attempt=5))
+    rest = msgspec.structs.replace(whole, timeline=whole.timeline[1:])
+    assert [wait.what_for for wait in waits_of(rest, LATER)][:1] == ["waited 100 ms in the queue"]
 
 
 def test_an_end_in_the_middle_is_named() -> None:
