@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api import cli_dead_letters, cli_keys
+from api import cli_dead_letters, cli_explain, cli_keys
 from domain.errors import ConfigurationError, HeliographError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 app.add_typer(cli_keys.app)
 app.add_typer(cli_dead_letters.app)
+app.command()(cli_explain.explain)
 
 
 SCHEMA, RELEASED = Path("schema.graphql"), Path("schema.released.graphql")

@@ -21,11 +21,13 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from domain.attempted import attempted
 from domain.events import StatusChanged
 from domain.notification import Outcome, Status
 from domain.outgoing import Delivered
 from domain.ports import Claim, Sender, Settlement, Standings
-from domain.recipient import Purpose, Standing, may_contact
+from domain.reasons import Attempted, written
+from domain.recipient import Decision, Purpose, Standing, may_contact
 from domain.retry import AfterUnknown, GiveUp, RetryPolicy
 from domain.text import cleaned
 
@@ -72,7 +74,7 @@ async def deliver(
     if refusal is not None:
         return _settled(claim, refusal)
     standing = await standings.of(claim)
-    refusal = respect(claim, standing, clock.now())
+    decision, refusal = respect(claim, standing, clock.now())
     if refusal is not None:
         return _settled(claim, refusal)
     left = (claim.lease_until - clock.now()).total_seconds()
@@ -83,28 +85,35 @@ async def deliver(
     if delivered.outcome is None:
         return HandBack(claim, delivered.retry_after or PAUSE, delivered.reason or "no provider is available")
     ending = conclude(claim, delivered, policy, clock.now())
-    return _settled(claim, sending(claim, started_at), _remembered(ending, standing))
+    decided = attempted(claim, standing, decision, delivered.routes, started_at)
+    return _settled(claim, sending(claim, started_at), _remembered(_explained(ending, decided), standing))
 
 
 def _settled(claim: Claim, *changes: StatusChanged) -> Settlement:
     return Settlement(id=claim.id, token=claim.token, changes=changes)
 
 
-def respect(claim: Claim, standing: Standing, now: datetime) -> StatusChanged | None:
-    """The change that spares a recipient who may not be contacted, now or at all; None to go on."""
+def respect(claim: Claim, standing: Standing, now: datetime) -> tuple[Decision, StatusChanged | None]:
+    """Whether the recipient may be contacted; the change that spares them if not, now or at all, else None."""
     if standing.recipient is None:
-        return _change(claim, Status.SKIPPED, now, reason="The user was erased.", detail={"code": "erased"})
+        return Decision(), _change(claim, Status.SKIPPED, now, reason="The user was erased.", detail={"code": "erased"})
     purpose = Purpose(category=claim.category, priority=claim.priority)
     decision = may_contact(standing.recipient, claim.channel, purpose, now, standing.suppressed)
     if decision.allowed:
-        return None
+        return decision, None
     status = Status.SKIPPED if decision.refused else Status.SCHEDULED
     change = _change(claim, status, now, reason=decision.reason, detail={"code": str(decision.code)})
     if decision.until is not None:
         # By deliver_by somebody must look again, to say EXPIRED.
         until = min(decision.until, claim.deliver_by or decision.until)
-        change = msgspec.structs.replace(change, retry_at=until)
-    return _remembered(change, standing)
+        detail = {**change.detail, "held_until": decision.until.isoformat()}
+        change = msgspec.structs.replace(change, retry_at=until, detail=detail)
+    decided = Attempted(at=now, rule=decision.rule, quiet=decision.quiet)
+    return decision, _remembered(_explained(change, decided), standing)
+
+
+def _explained(change: StatusChanged, decided: Attempted) -> StatusChanged:
+    return msgspec.structs.replace(change, detail=change.detail | written(decided))
 
 
 def addressed(claim: Claim, standing: Standing) -> Claim:

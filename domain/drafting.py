@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from domain.acceptance import Acceptances, LeftOut
 from domain.errors import FieldProblem, TemplateError, TemplateSyntaxError, ValidationFailed
 from domain.ids import NOTIFICATION, new_id
 from domain.needs import Needs
@@ -55,6 +56,7 @@ class Drafting:
         self._purpose = Purpose(category=submission.category, priority=submission.priority)
         self._fit = PushFit(renderer, submission.push, submission.variables)
         self._problems: list[FieldProblem] = []
+        self._acceptances = Acceptances(submission)
 
     def bodies(self, recipients: list[Known[Recipient]]) -> list[TemplateLocale | Content]:
         """What `drafts` will look at: one body for each locale among the recipients."""
@@ -74,25 +76,30 @@ class Drafting:
 
     def _of_recipient(self, index: int, ref: RecipientRef, known: Known[Recipient]) -> list[Draft]:
         part, pinned = self._body(self._locale_of(known.value))
-        decided = self._decide(known.value, part)
+        decided, left_out = self._decide(known.value, part)
         used = [channel for channel, decision in decided.items() if not decision.refused]
         wrong = len(self._problems)
         self._check_variables(index, ref, part, pinned, used)
         if Channel.PUSH in used and len(self._problems) == wrong:
             self._check_push(index, ref, part, pinned)
-        return [self._draft(channel, decision, ref, known, pinned) for channel, decision in decided.items()]
+        return [self._draft(channel, decision, left_out, ref, known, pinned) for channel, decision in decided.items()]
 
-    def _decide(self, recipient: Recipient, part: TemplateLocale | Content) -> dict[Channel, Decision]:
-        """The channels asked for; left out, those that may be used, or one that may not and says why."""
+    def _decide(self, recipient: Recipient, part: TemplateLocale | Content) -> tuple[dict[Channel, Decision], LeftOut]:
+        """The channels asked for; left out, those that may be used, or one that may not and says why.
+
+        Also which others could have been used, and why each is not.
+        """
         available = offered(part)
         if self._submission.channels is not None:
             self._check_bodies(available)
-            return {channel: self._may(recipient, channel) for channel in self._submission.channels}
+            return {channel: self._may(recipient, channel) for channel in self._submission.channels}, ()
         if not available:
             self._add(("content",) if self._version is None else ("template",), "body", _NO_BODY)
         decided = {channel: self._may(recipient, channel) for channel in available or [Channel.EMAIL]}
         usable = {channel: decision for channel, decision in decided.items() if not decision.refused}
-        return usable or dict(list(decided.items())[:1])
+        used = usable or dict(list(decided.items())[:1])
+        others = ((channel, each.code) for channel, each in decided.items() if channel not in used)
+        return used, tuple((channel, code) for channel, code in others if code is not None)
 
     def _may(self, recipient: Recipient, channel: Channel) -> Decision:
         return may_contact(recipient, channel, self._purpose, self._begins, self._suppressed)
@@ -164,7 +171,13 @@ class Drafting:
         return frozenset()
 
     def _draft(
-        self, channel: Channel, decision: Decision, ref: RecipientRef, known: Known[Recipient], pinned: Pinned | None
+        self,
+        channel: Channel,
+        decision: Decision,
+        left_out: LeftOut,
+        ref: RecipientRef,
+        known: Known[Recipient],
+        pinned: Pinned | None,
     ) -> Draft:
         due_at = self._due_at(decision)
         waiting = Status.ACCEPTED if due_at is None else Status.SCHEDULED
@@ -177,7 +190,7 @@ class Drafting:
             recipient=known.value,
             template=pinned,
             variables=ref.variables,
-            detail=self._detail(decision, known, pinned),
+            detail=self._detail(decision, left_out, known, pinned),
         )
 
     def _due_at(self, decision: Decision) -> datetime | None:
@@ -187,8 +200,11 @@ class Drafting:
         deliver_by = self._submission.deliver_by
         return decision.until if deliver_by is None else min(decision.until, deliver_by)
 
-    def _detail(self, decision: Decision, known: Known[Recipient], pinned: Pinned | None) -> dict[str, Any]:
-        """Which template version and locale was chosen, why it waits or is skipped, and what was only remembered."""
+    def _detail(
+        self, decision: Decision, left_out: LeftOut, known: Known[Recipient], pinned: Pinned | None
+    ) -> dict[str, Any]:
+        """Which template version and locale was chosen, why it waits or is skipped, what was only remembered, and how
+        all that was decided."""
         detail: dict[str, Any] = {} if pinned is None else {"template": msgspec.to_builtins(pinned)}
         if decision.code is not None:
             detail["code"] = decision.code.value
@@ -197,7 +213,7 @@ class Drafting:
         stale = {"user": known.stale, "template": self._stale_template}
         if any(stale.values()):
             detail["stale"] = [name for name, is_stale in stale.items() if is_stale]
-        return detail
+        return detail | self._acceptances.of(known.value, decision, left_out)
 
     def _add(self, path: tuple[str, ...], code: str, message: str) -> None:
         problem = FieldProblem(path, code, message)

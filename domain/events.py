@@ -19,6 +19,8 @@ MAX_CHANGES = 500
 DELIVERY_REQUESTED = "delivery.requested"
 DELIVERY_FAILED = "delivery.failed"
 STATUS_CHANGED = "status.changed"
+LEASE_ENDED = "lease_ended"
+"""The code of an attempt whose worker was never heard of again."""
 
 
 class DeliveryItem(msgspec.Struct, frozen=True):

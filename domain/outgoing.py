@@ -6,6 +6,7 @@ import msgspec
 
 from domain.events import Attempt
 from domain.notification import Outcome
+from domain.reasons import Route
 from domain.recipient import Device
 
 
@@ -88,7 +89,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     """What one delivery attempt came to, all devices and providers of it together.
 
     `outcome` None: nothing was tried, because no provider is available for `retry_after` seconds. `rate_limited`: it is
-    TRANSIENT because of rate limits and nothing else.
+    TRANSIENT because of rate limits and nothing else. `routes` says which providers had their turn.
     """
 
     outcome: Outcome | None
@@ -99,4 +100,5 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     retry_after: float | None = None
     rate_limited: bool = False
+    routes: tuple[Route, ...] = ()
     detail: dict[str, Any] = {}

@@ -7,6 +7,7 @@ time zone.
 
 import re
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -33,20 +34,35 @@ class QuietHours(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "fr
     end: str
 
 
+class Rule(StrEnum):
+    """Which preference decided: the category's own, the whole channel's, or none (what nothing was said about)."""
+
+    CATEGORY = "category"
+    CHANNEL = "channel"
+    DEFAULT = "default"
+
+
 class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     """All that a recipient chose. At most one preference for each channel and category."""
 
     channels: tuple[ChannelPreference, ...] = ()
     quiet_hours: QuietHours | None = None
 
+    def decide(self, channel: Channel, category: str) -> tuple[bool, Rule]:
+        """Whether this channel is wanted for this category, and which preference says so."""
+        chosen = {each.category: each.enabled for each in self.channels if each.channel is channel}
+        if category in chosen:
+            return chosen[category], Rule.CATEGORY
+        if None in chosen:
+            return chosen[None], Rule.CHANNEL
+        return True, Rule.DEFAULT
+
     def refusal(self, channel: Channel, category: str) -> str | None:
         """What the recipient opted out of, as the end of a sentence, or None."""
-        chosen = {each.category: each.enabled for each in self.channels if each.channel is channel}
-        if not chosen.get(category, True):
-            return f"{channel.routing_key} for {category!r}"
-        if category not in chosen and not chosen.get(None, True):
-            return channel.routing_key
-        return None
+        wanted, rule = self.decide(channel, category)
+        if wanted:
+            return None
+        return f"{channel.routing_key} for {category!r}" if rule is Rule.CATEGORY else channel.routing_key
 
 
 def clock_problem(text: str) -> str | None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from domain.notification import Channel, Priority
-from domain.preferences import Preferences, quiet_until, zone_of
+from domain.preferences import Preferences, Rule, quiet_until, zone_of
 
 MAX_ADDRESS = 254
 MAX_LOCAL_PART = 64
@@ -73,12 +73,26 @@ class Why(StrEnum):
     QUIET_HOURS = "quiet_hours"
 
 
+class Quiet(msgspec.Struct, frozen=True, kw_only=True):
+    """Quiet hours that a notification met: they last `until` then, which is `end` in the recipient's `zone`."""
+
+    end: str
+    zone: str
+    until: datetime
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a channel may be used now; if not, why, in one sentence, and `until` when if it is only for a while."""
+    """Whether a channel may be used now; if not, why, in one sentence, and `until` when if it is only for a while.
+
+    `rule` is the preference that decided; None where it did not come to that. `quiet` is set in quiet hours, also
+    where they were passed.
+    """
 
     code: Why | None = None
     reason: str | None = None
     until: datetime | None = None
+    rule: Rule | None = None
+    quiet: Quiet | None = None
 
     @property
     def allowed(self) -> bool:
@@ -121,18 +135,29 @@ def may_contact(
     if all(point in suppressed for point in points):
         reason = f"Every {_POINT[channel]} of the recipient is suppressed: {suppressed[points[0]]}."
         return Decision(code=Why.SUPPRESSED, reason=reason)
-    if (choice := recipient.preferences.refusal(channel, purpose.category)) is not None:
-        return Decision(code=Why.OPTED_OUT, reason=f"The recipient opted out of {choice}.")
-    quiet = recipient.preferences.quiet_hours
-    if quiet is None or purpose.priority is Priority.CRITICAL:
-        return Decision()
-    until = quiet_until(quiet, zone_of(recipient.time_zone), at)
-    if until is None:
-        return Decision()
-    reason = f"The recipient's quiet hours last until {quiet.end} ({recipient.time_zone})."
-    return Decision(code=Why.QUIET_HOURS, reason=reason, until=until)
+    wanted, rule = recipient.preferences.decide(channel, purpose.category)
+    if not wanted:
+        choice = recipient.preferences.refusal(channel, purpose.category)
+        return Decision(code=Why.OPTED_OUT, reason=f"The recipient opted out of {choice}.", rule=rule)
+    quiet = _quiet(recipient, at)
+    if quiet is None:
+        return _ALLOWED[rule]
+    if purpose.priority is Priority.CRITICAL:
+        return Decision(rule=rule, quiet=quiet)
+    reason = f"The recipient's quiet hours last until {quiet.end} ({quiet.zone})."
+    return Decision(code=Why.QUIET_HOURS, reason=reason, until=quiet.until, rule=rule, quiet=quiet)
 
 
+def _quiet(recipient: Recipient, at: datetime) -> Quiet | None:
+    """The quiet hours that this time lies in."""
+    hours = recipient.preferences.quiet_hours
+    until = None if hours is None else quiet_until(hours, zone_of(recipient.time_zone), at)
+    if hours is None or until is None:
+        return None
+    return Quiet(end=hours.end, zone=recipient.time_zone, until=until)
+
+
+_ALLOWED = {rule: Decision(rule=rule) for rule in Rule}
 _POINT = {Channel.EMAIL: "email address", Channel.PUSH: "device"}
 
 

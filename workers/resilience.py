@@ -19,6 +19,7 @@ from aiobreaker import CircuitBreaker, CircuitBreakerError, CircuitBreakerListen
 from domain.events import Attempt
 from domain.notification import Outcome
 from domain.outgoing import Answer
+from domain.reasons import PassedOver, Step
 from workers.pacing import Pace
 
 T = TypeVar("T")
@@ -174,11 +175,15 @@ P = TypeVar("P", bound=Named)
 
 
 class Chained(msgspec.Struct, frozen=True, kw_only=True):
-    """What a chain came to. `answer` None: no provider was available, nothing was tried; ask again in `retry_in`."""
+    """What a chain came to. `answer` None: no provider was available, nothing was tried; ask again in `retry_in`.
+
+    `steps` says which providers had their turn, and why some were not called.
+    """
 
     answer: Answer | None = None
     provider: str | None = None
     attempts: tuple[Attempt, ...] = ()
+    steps: tuple[Step, ...] = ()
     retry_in: float | None = None
 
 
@@ -227,20 +232,40 @@ class ProviderChain(Generic[P]):
         it ends within `deadline` seconds; a provider that overruns its share by the grace period counts as UNKNOWN.
         """
         ends_at = time.monotonic() + deadline
-        last = Chained()
-        providers = [provider for provider in self.providers if among(provider)]
-        for provider in providers:
+        last, steps = Chained(), list[Step]()
+        for provider in self.providers:
             left = ends_at - time.monotonic()
-            if left <= 0 or (last.answer is not None and left < self._least):
+            in_time = left > 0 and (last.answer is None or left >= self._least)
+            step = self._turn(provider.name, among(provider), in_time)
+            steps.append(step)
+            if step.passed_over is PassedOver.NO_TIME:
                 break
-            attempt = await self._attempt(provider, do, left, number, device_id)
-            if attempt is None:
+            if step.passed_over is not None:
                 continue
-            answer, record = attempt
+            answer, record = await self._attempt(provider, do, left, number, device_id)
             last = Chained(answer=answer, provider=provider.name, attempts=(*last.attempts, record))
             if answer.outcome is not Outcome.TRANSIENT or not self.breakers[provider.name].is_outage(answer):
                 break
-        return last if last.answer is not None else Chained(retry_in=self._retry_in(providers))
+        if last.answer is None:
+            return Chained(steps=tuple(steps), retry_in=self._retry_in(list(filter(among, self.providers))))
+        return msgspec.structs.replace(last, steps=tuple(steps))
+
+    def _turn(self, name: str, serves: bool, in_time: bool) -> Step:
+        """Whether a provider may be called now, and if not, why. A call that may be made counts against its pace."""
+        if not serves:
+            return Step(provider=name, passed_over=PassedOver.NOT_SERVED)
+        if not in_time:
+            return Step(provider=name, passed_over=PassedOver.NO_TIME)
+        breaker, pace = self.breakers[name], self._paces.get(name)
+        if not breaker.allows():
+            probed = breaker.state is BreakerState.HALF_OPEN
+            until = None if probed else self._clock() + timedelta(seconds=breaker.retry_in())
+            why = PassedOver.PROBED if probed else PassedOver.BREAKER_OPEN
+            return Step(provider=name, passed_over=why, until=until)
+        if pace is not None and not pace.take():
+            until = self._clock() + timedelta(seconds=pace.wait())
+            return Step(provider=name, passed_over=PassedOver.PACE, until=until)
+        return Step(provider=name, probe=breaker.state is not BreakerState.CLOSED)
 
     def _retry_in(self, providers: Sequence[P]) -> float:
         """When to come back: when one of them is available, and where it has a pace, when it is one's turn."""
@@ -254,21 +279,12 @@ class ProviderChain(Generic[P]):
         wait, pace = self.breakers[name].retry_in(), self._paces.get(name)
         return wait if pace is None else max(wait, pace.wait())
 
-    def _may_call(self, name: str) -> bool:
-        """A call that the breaker stops must not count against the pace."""
-        pace = self._paces.get(name)
-        return self.breakers[name].allows() and (pace is None or pace.take())
-
     async def _attempt(
         self, provider: P, do: Callable[[P, float], Awaitable[Answer]], left: float, number: int, device_id: str | None
-    ) -> tuple[Answer, Attempt] | None:
-        if not self._may_call(provider.name):
-            return None
+    ) -> tuple[Answer, Attempt]:
+        """Nothing waits between a provider's turn and this, so its breaker still lets the call through."""
         started_at, started = self._clock(), time.monotonic()
-        try:
-            answer = await self.breakers[provider.name].call(lambda: self._guarded(provider, do, left))
-        except BreakerOpenError:
-            return None
+        answer = await self.breakers[provider.name].call(lambda: self._guarded(provider, do, left))
         attempt = Attempt(
             number=number,
             provider=provider.name,

@@ -9,14 +9,12 @@ from typing import Any
 from api.database import Database, Tx, parse_time
 from api.gateway.dialect import Dialect, as_set, dialect_of, stamp
 from api.gateway.rows import settled_of
+from domain.events import LEASE_ENDED
 from domain.notification import Channel, Priority, Status
 from domain.ports import Due
 
 MAX_DOUBLINGS = 5
 """The re-drive time doubles with each publication that nobody claimed, up to 32 times."""
-
-LEASE_ENDED = "lease_ended"
-"""The code of an attempt whose worker was never heard of again."""
 
 
 class SqlOutbox:

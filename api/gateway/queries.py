@@ -8,11 +8,10 @@ import msgspec
 from tortoise.queryset import QuerySet
 
 from api.database import Database, parse_time
-from api.gateway.outbox import LEASE_ENDED
 from api.gateway.rows import attempt_of, callback_of, log_row_of, notification_of
 from api.gateway.tables import AttemptRow, CallbackRow, LogEntry, Notification, Request
 from domain.callbacks import Callback
-from domain.events import Attempt
+from domain.events import LEASE_ENDED, Attempt
 from domain.notification import Channel, Status
 from domain.ports import LogRow
 from domain.views import NotificationView, RequestView

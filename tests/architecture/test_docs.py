@@ -241,6 +241,18 @@ class TestProviders:
         assert named <= {name.upper() for name in Settings.model_fields}
 
 
+class TestExplain:
+    def test_every_kind_of_decision_is_listed(self) -> None:
+        from domain.explain.told import DecisionKind
+
+        assert [row[0] for row in table(DOCS / "explain.md", "kind")] == list(DecisionKind)
+
+    def test_every_reason_to_pass_a_provider_over_is_named(self) -> None:
+        from domain.reasons import PassedOver
+
+        assert [why for why in PassedOver if f"(`{why}`)" not in " ".join(prose(DOCS / "explain.md").split())] == []
+
+
 class TestGlossary:
     ROWS = table(DOCS / "glossary.md", "word")
 

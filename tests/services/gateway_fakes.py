@@ -90,9 +90,9 @@ class Store:
             return known
         receipt = receipt_of(order, NOON)
         self.orders[order.client, order.request_id] = (order, receipt)
-        for view in receipt_of(msgspec.structs.replace(order, drafts=order.drafts), NOON).notifications:
+        for view, draft in zip(receipt.notifications, order.drafts, strict=False):
             self.views[view.id] = view
-            self._write(view, None, view.reason)
+            self._write(view, None, view.reason, detail=draft.detail or None)
         return receipt
 
     async def find(self, client: str, request_id: str, fingerprint: str) -> Receipt | None:
@@ -104,13 +104,13 @@ class Store:
             raise Conflict("This request_id was used for another input.", request_id)
         return msgspec.structs.replace(known[1], duplicate=True)
 
-    def change(self, id: str, status: Status, reason: str | None = None) -> LogRow:
-        """What the relay would record."""
+    def change(self, id: str, status: Status, reason: str | None = None, **more: Any) -> LogRow:
+        """What the relay would record; `more` of the entry."""
         before = self.views[id]
         self.views[id] = msgspec.structs.replace(before, status=status, reason=reason, sequence=before.sequence + 1)
-        return self._write(self.views[id], before.status, reason)
+        return self._write(self.views[id], before.status, reason, **more)
 
-    def _write(self, view: NotificationView, previous: Status | None, reason: str | None) -> LogRow:
+    def _write(self, view: NotificationView, previous: Status | None, reason: str | None, **more: Any) -> LogRow:
         row = LogRow(
             position=len(self.log.rows) + 1,
             sequence=view.sequence,
@@ -131,6 +131,7 @@ class Store:
             recorded_at=NOON,
             correlation_id=view.correlation_id,
         )
+        row = msgspec.structs.replace(row, **more)
         self.log.rows.append(row)
         self.bell.ring(STATUS_CHANNEL, encode_rows([row]))
         return row

@@ -11,6 +11,7 @@ from domain.notification import Channel, Outcome, Priority, Status
 from domain.outgoing import Delivered
 from domain.ports import Claim, Settlement
 from domain.preferences import ChannelPreference, Preferences, QuietHours
+from domain.reasons import KEY
 from domain.recipient import Device, Recipient, Standing
 from domain.retry import AfterUnknown, RetryPolicy
 from domain.template import Content
@@ -117,6 +118,11 @@ def changes_of(result: Settlement | HandBack) -> tuple[StatusChanged, ...]:
     return result.changes
 
 
+def particulars(change: StatusChanged) -> dict[str, Any]:
+    """The detail, but for how it was decided."""
+    return {name: value for name, value in change.detail.items() if name != KEY}
+
+
 class TestWithoutACall:
     async def test_past_deliver_by_it_expires(self) -> None:
         held = claim(deliver_by=CLAIMED_AT + timedelta(seconds=3))
@@ -198,7 +204,7 @@ class TestTheRecipientNow:
         (change,) = changes_of(result)
         assert (change.status, change.uses_attempt) == (Status.SKIPPED, False)
         assert change.reason == "The recipient opted out of email for 'marketing'."
-        assert change.detail == {"code": "opted_out"}
+        assert particulars(change) == {"code": "opted_out"}
         assert calls == []
 
     async def test_quiet_hours_hold_it_until_their_end_and_use_no_attempt(self) -> None:
@@ -221,7 +227,7 @@ class TestTheRecipientNow:
         blocked = standing(suppressed={"ada@example.com": "hard bounce"})
         result, calls = await attempt(claim(priority=Priority.CRITICAL), standing=blocked)
         (change,) = changes_of(result)
-        assert (change.status, change.detail) == (Status.SKIPPED, {"code": "suppressed"})
+        assert (change.status, particulars(change)) == (Status.SKIPPED, {"code": "suppressed"})
         assert "hard bounce" in (change.reason or "")
         assert "ada@" not in (change.reason or "")
         assert calls == []
@@ -254,9 +260,10 @@ class TestTheRecipientNow:
 
     async def test_what_is_only_remembered_of_them_is_said_so(self) -> None:
         result, _ = await attempt(claim(), standing=standing(stale=True))
-        assert changes_of(result)[-1].detail == {"stale": ["user"]}
+        assert particulars(changes_of(result)[-1]) == {"stale": ["user"]}
         result, _ = await attempt(claim(), standing=standing(stale=True, preferences=NIGHT))
-        assert changes_of(result)[-1].detail == {"code": "quiet_hours", "stale": ["user"]}
+        held = {"code": "quiet_hours", "held_until": MORNING.isoformat(), "stale": ["user"]}
+        assert particulars(changes_of(result)[-1]) == held
 
 
 class TestConclusion:
@@ -266,7 +273,7 @@ class TestConclusion:
         sending, sent = changes_of(result)
         assert (sending.status, sending.occurred_at) == (Status.SENDING, CLAIMED_AT)
         assert (sent.status, sent.occurred_at) == (Status.SENT, CLAIMED_AT + timedelta(seconds=1.5))
-        assert (sent.provider, sent.provider_message_id, sent.detail) == ("smtp", "m1", {"tls": True})
+        assert (sent.provider, sent.provider_message_id, particulars(sent)) == ("smtp", "m1", {"tls": True})
         assert (sending.uses_attempt, sent.uses_attempt) == (False, True)
 
     async def test_transient_is_retried_after_the_schedules_wait(self) -> None:
@@ -278,7 +285,7 @@ class TestConclusion:
         assert (retrying.status, retrying.retry_at, retrying.reason) == (Status.RETRYING, retry_at, "Busy.")
         assert [known.retry_at for known in retrying.attempts] == [retry_at]
         assert (retrying.uses_attempt, retrying.uncertain) == (True, False)
-        assert retrying.detail == {"code": "421"}
+        assert particulars(retrying) == {"code": "421"}
 
     async def test_a_longer_retry_after_is_honoured(self) -> None:
         result, _ = await attempt(claim(), answer(Outcome.TRANSIENT, retry_after=45.0))
@@ -293,13 +300,13 @@ class TestConclusion:
         result, _ = await attempt(claim(), answer(Outcome.UNKNOWN), HOLD)
         _, failed = changes_of(result)
         assert (failed.status, failed.uncertain) == (Status.FAILED, True)
-        assert failed.detail == {"code": "outcome_unknown", "given_up": "outcome_unknown"}
+        assert particulars(failed) == {"code": "outcome_unknown", "given_up": "outcome_unknown"}
 
     async def test_permanent_fails_at_once_with_the_providers_code(self) -> None:
         result, _ = await attempt(claim(), answer(Outcome.PERMANENT, code="5.1.1", reason="No such mailbox."))
         _, failed = changes_of(result)
         assert (failed.status, failed.reason, failed.uses_attempt) == (Status.FAILED, "No such mailbox.", True)
-        assert failed.detail == {"code": "5.1.1", "given_up": "permanent"}
+        assert particulars(failed) == {"code": "5.1.1", "given_up": "permanent"}
         assert failed.retry_at is None
 
     async def test_what_a_server_says_is_made_storable(self) -> None:

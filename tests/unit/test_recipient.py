@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.notification import Channel, Priority
-from domain.preferences import ChannelPreference, Preferences, QuietHours
+from domain.preferences import ChannelPreference, Preferences, QuietHours, Rule
 from domain.recipient import (
     MAX_ADDRESS,
     MAX_LOCAL_PART,
@@ -133,8 +133,8 @@ def choosing(*preferences: tuple[Channel, str | None, bool], quiet: QuietHours |
 
 
 def test_who_chose_nothing_and_has_a_contact_point_is_contacted() -> None:
-    assert decide(WITH_EMAIL) == Decision()
-    assert decide(WITH_DEVICES, Channel.PUSH) == Decision()
+    assert decide(WITH_EMAIL) == Decision(rule=Rule.DEFAULT)
+    assert decide(WITH_DEVICES, Channel.PUSH) == Decision(rule=Rule.DEFAULT)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from domain.errors import ConfigurationError
 from domain.notification import Channel
 from domain.outgoing import Delivered, OutgoingEmail
 from domain.ports import Claim, EmailProvider, Templates
+from domain.reasons import Route
 from domain.recipient import UNREACHABLE, email_problem
 from domain.template import Rendered, Renderer
 from workers.email.headers import wire_address
@@ -106,6 +107,7 @@ def conclude(chained: Chained) -> Delivered:
         reason=answer.detail,
         retry_after=answer.retry_after,
         rate_limited=answer.rate_limited,
+        routes=(Route(steps=chained.steps),),
     )
 
 

@@ -15,6 +15,7 @@ from domain.notification import Channel, Outcome
 from domain.outgoing import Answer, Delivered, OutgoingPush, PushOptions
 from domain.ports import Claim, PushProvider, Templates
 from domain.push_payload import merge
+from domain.reasons import PassedOver, Step, routes_of
 from domain.recipient import UNREACHABLE, Device
 from domain.template import Rendered, Renderer
 from domain.urls import image_problem
@@ -97,7 +98,8 @@ class PushSender:
         if left <= 0:
             return Chained(retry_in=0.0)
         if not any(provider.serves(push.device) for provider in self._chain.providers):
-            return Chained(answer=NOBODYS)
+            steps = [Step(provider=each.name, passed_over=PassedOver.NOT_SERVED) for each in self._chain.providers]
+            return Chained(answer=NOBODYS, steps=tuple(steps))
         return await self._chain.call(
             lambda provider, seconds: provider.send(push, seconds),
             left,
@@ -138,6 +140,7 @@ def conclude(results: Sequence[DeviceResult]) -> Delivered:
         reason=_reason(results, answer),
         retry_after=max(waits, default=None),
         rate_limited=outcome is Outcome.TRANSIENT and not any(result.failed for result in results),
+        routes=routes_of(result.chained.steps for result in results if result.chained.steps),
         detail={"devices": [_described(result) for result in results]},
     )
 

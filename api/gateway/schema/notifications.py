@@ -13,6 +13,7 @@ from api.gateway.schema.context import Info
 from api.gateway.schema.enums import describe
 from api.gateway.schema.envelope import PageMeta, Response, check_page
 from api.gateway.schema.errors import error_of
+from api.gateway.schema.explaining import Decision, Wait, decisions, waits
 from api.gateway.schema.node import Node
 from api.gateway.schema.paging import Limit, PageNumber
 from api.gateway.schema.scalars import BigInt
@@ -187,6 +188,16 @@ class Notification(Node):
         """Loaded for all notifications of the operation at once."""
         rows = await info.context.loaders.timelines.load((self.id, after_sequence))
         return [StatusEvent.of(row) for row in rows]
+
+    @field(description="Why it became what it became: each decision that was made for it, in order of time.")
+    async def decisions(self, info: Info) -> list[Decision]:
+        """Made of the status log and the attempts, which are loaded for all notifications at once."""
+        return await decisions(self, info)
+
+    @field(description="How long it was in each status, and what it waited for, in order.")
+    async def waits(self, info: Info) -> list[Wait]:
+        """Made of the same."""
+        return await waits(self, info)
 
     @classmethod
     def of(cls, view: NotificationView) -> Self:
