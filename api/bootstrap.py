@@ -41,7 +41,7 @@ async def build(role: str, settings: Settings) -> System:
     refuse_weak_secrets(settings, SECRETS.get(role, ()))
     system = System(stop_seconds=settings.drain_seconds + 5)
     builder = Builder(settings, system)
-    system.app = await ROLES[role](builder)
+    system.app = builder.traced(await ROLES[role](builder))
     if settings.discovery_url is not None:
         # The last part to be started: who finds it there finds it running.
         registration = Registration(settings.discovery_url, _instance(role, settings))
@@ -172,7 +172,7 @@ async def build_embedded(settings: Settings) -> System:
         )
         for name, service in services.items()
     }
-    system.app = by_path({**doors, "/sandbox": sandbox_app(mailbox, endpoint.store)}, gateway)
+    system.app = builder.traced(by_path({**doors, "/sandbox": sandbox_app(mailbox, endpoint.store)}, gateway))
     return system
 
 

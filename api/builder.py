@@ -46,6 +46,7 @@ from api.system import System
 from api.templates.app import templates_app
 from api.templates.client import TemplatesClient
 from api.templates.repository import TemplateRepository
+from api.tracing import TracedRequests, tracer_of
 from api.users.app import users_app
 from api.users.client import UsersClient
 from api.users.repository import UserRepository
@@ -53,10 +54,13 @@ from domain.ahead import Ahead
 from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import ConfigurationError, Unavailable
-from domain.notification import Channel
+from domain.life import tell_recorded
+from domain.notification import Channel, Status
 from domain.ports import Bell, Broker, Cache, LogRow
 from domain.send import SendPorts
+from domain.telemetry import role
 from domain.template import Renderer
+from domain.tracing import UNTRACED
 from workers.bell import BroadcastBell
 from workers.broker.memory import MemoryBroker
 from workers.broker.rabbitmq import RabbitBroker
@@ -86,6 +90,7 @@ class Builder:
         self.system = system
         self.embedded = embedded
         self.metrics = CollectorRegistry()
+        self.tracer = tracer_of(settings, role.get() or "heliograph", system)
         self.checks: dict[str, Check] = {"start": system.check}
         self.broker: Broker | None = None
         self.bell: Bell | None = None
@@ -145,7 +150,7 @@ class Builder:
     def peers(self) -> Peers:
         """The clients of our other services."""
         changes = self.open_changes()
-        return Peers(self.settings, self.system, changes, self.open_cache(), _service_breaker)
+        return Peers(self.settings, self.system, changes, self.open_cache(), _service_breaker, self.tracer)
 
     def suppressions(self, databases: Databases) -> SqlSuppressions:
         """Our blocks on contact points. One for the process: what it adds counts at once for all that ask here."""
@@ -168,8 +173,13 @@ class Builder:
         """What a role without an API of its own serves: its health and its metrics."""
         return Starlette(routes=health_routes(self.checks, optional=OPTIONAL, metrics=self.metrics))
 
+    def traced(self, app: ASGIApp) -> ASGIApp:
+        """What a process serves, with its requests as spans where there is tracing."""
+        return app if self.tracer is UNTRACED else TracedRequests(app, self.tracer)
+
     def announce(self, rows: list[LogRow]) -> None:
-        """Tell the gateways what was committed."""
+        """Say what was committed, and tell the gateways. That a request was accepted has been said."""
+        tell_recorded([row for row in rows if row.status is not Status.ACCEPTED])
         if rows:
             self.open_bell().ring(STATUS_CHANNEL, encode_rows(rows))
 
@@ -229,7 +239,7 @@ class Builder:
         self.system.add("feed follower", start=feed.start, stop=feed.stop)
         return gateway_app(
             GatewayServices(
-                send_ports=SendPorts(requests, users, templates, suppressions, renderer, ahead),
+                send_ports=SendPorts(requests, users, templates, suppressions, renderer, ahead, self.tracer),
                 queries=queries,
                 cancel=Actions(status_store, queries, self.announce).cancel,
                 acknowledge=Acknowledgements(callbacks, queries).acknowledge,
@@ -275,6 +285,7 @@ class Builder:
             redrive=self.settings.redrive_seconds,
             poll=self.settings.dispatch_poll_seconds,
             window=self.settings.dispatch_window,
+            tracer=self.tracer,
         )
         self.system.add("dispatcher", start=started(dispatcher.start), stop=dispatcher.stop)
         return dispatcher
@@ -282,14 +293,15 @@ class Builder:
     def add_relay(self, databases: Databases) -> None:
         """The status relay."""
         database = databases["gateway"]
-        relay = Relay(self.open_broker(), SqlStatusStore(database), SqlStatusLog(database), self.open_bell())
+        store, status_log = SqlStatusStore(database), SqlStatusLog(database)
+        relay = Relay(self.open_broker(), store, status_log, self.open_bell(), tracer=self.tracer)
         self.system.add("relay", start=started(relay.start), stop=relay.stop)
 
     def add_worker(
         self, channel: Channel, databases: Databases, users: UsersClient, templates: TemplatesClient
     ) -> None:
         """The Email Service or the Push Service."""
-        senders = Senders(self.settings, self.system)
+        senders = Senders(self.settings, self.system, self.tracer)
         live, tests = (
             (senders.email, senders.email_sandbox) if channel is Channel.EMAIL else (senders.push, senders.push_sandbox)
         )
@@ -306,6 +318,7 @@ class Builder:
             Apart(live(templates), tests(templates)),
             self.settings.retry_policy,
             settings,
+            tracer=self.tracer,
         )
         stop = partial(worker.stop, self.settings.drain_seconds)
         self.system.add(f"{channel.routing_key} worker", start=started(worker.start), stop=stop)
@@ -327,7 +340,7 @@ class Builder:
         """What takes in what is said after we have sent."""
         database, suppressions = databases["gateway"], self.suppressions(databases)
         opt_outs = OptOuts(users, suppressions)
-        return SqlCallbacks(database, SqlStatusStore(database), suppressions, opt_outs, self.announce)
+        return SqlCallbacks(database, SqlStatusStore(database), suppressions, opt_outs, self.announce, self.tracer)
 
 
 async def _available(part: Broker | Bell, name: str) -> None:

@@ -9,6 +9,7 @@ from api.settings import Settings
 from api.system import System
 from api.templates.client import TemplatesClient
 from domain.ports import EmailProvider, PushProvider, Sender
+from domain.tracing import UNTRACED, Tracer
 from workers.email.dkim_signer import DkimSigner
 from workers.email.return_path import ReturnPaths
 from workers.email.service import EmailSender, EmailSettings
@@ -18,13 +19,14 @@ from workers.push.fcm import FcmProvider
 from workers.push.service import PushSender
 from workers.resilience import Breaker, ProviderChain
 from workers.sandbox.apart import SANDBOX
+from workers.traced import traced_email, traced_push
 
 
 class Senders:
     """Each opens its providers, and has `system` let go of them."""
 
-    def __init__(self, settings: Settings, system: System) -> None:
-        self._settings, self._system = settings, system
+    def __init__(self, settings: Settings, system: System, tracer: Tracer = UNTRACED) -> None:
+        self._settings, self._system, self._tracer = settings, system, tracer
 
     def email(self, templates: TemplatesClient) -> Sender:
         """Email's way out."""
@@ -45,7 +47,7 @@ class Senders:
         for provider in providers:
             self._system.add(provider.name, stop=provider.close)
         breakers = self._breakers([provider.name for provider in providers])
-        chain = ProviderChain(providers, breakers, clock=_now, paces=paces)
+        chain = ProviderChain(traced_email(providers, self._tracer), breakers, clock=_now, paces=paces)
         settings = EmailSettings(
             sender=self._settings.email_from,
             sender_name=self._settings.email_from_name,
@@ -67,7 +69,8 @@ class Senders:
     def _push_by(self, providers: Sequence[PushProvider], templates: TemplatesClient) -> Sender:
         for provider in providers:
             self._system.add(provider.name, stop=provider.close)
-        chain = ProviderChain(providers, self._breakers([provider.name for provider in providers]), clock=_now)
+        breakers = self._breakers([provider.name for provider in providers])
+        chain = ProviderChain(traced_push(providers, self._tracer), breakers, clock=_now)
         return PushSender(chain, templates)
 
     def _breakers(self, names: list[str]) -> Mapping[str, Breaker]:
