@@ -70,8 +70,13 @@ def _word(value: Any) -> str:
 
 
 def _safe(step: Step) -> Step:
-    """Providers' words were made fit to be shown; the last resort is for the one that was forgotten."""
-    return step if step.reason is None else msgspec.structs.replace(step, reason=masked(step.reason))
+    """Providers' words were made fit to be shown: the last resort is for the one that was forgotten. A caller's key is
+    the caller's to choose, and may be an address."""
+    if step.reason is not None:
+        step = msgspec.structs.replace(step, reason=masked(step.reason))
+    if step.request_id is not None and "@" in step.request_id:
+        step = msgspec.structs.replace(step, request_id=masked(step.request_id))
+    return step
 
 
 def _time_of(record: logging.LogRecord) -> str:

@@ -136,6 +136,11 @@ class TestSteps:
         assert ADDRESS not in written.getvalue()
         assert "550 <a***@example.com> unknown" in written.getvalue()
 
+    def test_a_request_id_that_is_an_address_is_masked_and_any_other_is_not(self, written: Written) -> None:
+        configure_logging("INFO", "json")
+        tell([Step(event=Event.ACCEPTED, request_id=given) for given in (f"welcome-{ADDRESS}", "order-" + "7" * 60)])
+        assert [line["request_id"] for line in lines(written)] == ["w***@example.com", "order-" + "7" * 60]
+
 
 class TestOtherLines:
     @pytest.mark.parametrize("style", ["json", "text"])
