@@ -51,7 +51,7 @@ from api.gateway.validation import Inspector, Policy
 from api.security import Authenticator
 from domain.errors import RequestError, Unauthenticated, Unavailable
 from domain.telemetry import correlation_id, sane_correlation_id, traceparent
-from domain.tracing import UNTRACED
+from domain.tracing import UNTRACED, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ class GraphQLView(GraphQL[Context, None]):
         subscribers: Subscribers | None = None,
         policy: Policy | None = None,
         allowed_origins: Collection[str] = (),
+        tracer: Tracer = UNTRACED,
     ) -> None:
         policy = policy or Policy()
         self._limits = policy.limits
@@ -112,7 +113,7 @@ class GraphQLView(GraphQL[Context, None]):
         self.graphql_transport_ws_handler_class = partial(  # type: ignore[assignment]
             Handler, sockets=self._sockets, streams=self._streams, trusted=trusted
         )
-        self._tracer = services.send_ports.tracer
+        self._tracer = tracer
         self._services, self._keys, self._playground, self._trusted = services, keys, playground, trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
