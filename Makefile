@@ -49,7 +49,8 @@ bench: $(RUNTIME) ## measure throughput and latency (ARGS='--help')
 soak: $(DEV) ## kill everything in turn under load and check every promise (MINUTES=10, ARGS='--help')
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
-COMPILE = uv pip compile pyproject.toml --universal --generate-hashes --no-annotate --no-emit-index-url --quiet \
+# The extra `otel` is in the runtime lock, and so in the image: seven small packages, the rest of it is there anyway.
+COMPILE = uv pip compile pyproject.toml --extra otel --universal --generate-hashes --no-annotate --no-emit-index-url --quiet \
 	--custom-compile-command 'make lock' $(ARGS)
 
 lock: ## write the lock files anew after a change in pyproject.toml (needs uv; ARGS=--upgrade for newer versions)

@@ -43,7 +43,7 @@ async def build(role: str, settings: Settings) -> System:
     refuse_weak_secrets(settings, SECRETS.get(role, ()))
     system = System(stop_seconds=settings.drain_seconds + 5)
     builder = Builder(settings, system)
-    system.app = builder.timed(await ROLES[role](builder))
+    system.app = builder.traced(builder.timed(await ROLES[role](builder)))
     me = _instance(role, settings)
     if settings.discovery_url is not None:
         # Among the last parts to be started: who finds it there finds it running.
@@ -179,7 +179,8 @@ async def build_embedded(settings: Settings) -> System:
         )
         for name, service in services.items()
     }
-    system.app = by_path({**doors, "/sandbox": sandbox_app(mailbox, endpoint.store)}, builder.timed(gateway))
+    paths: dict[str, ASGIApp] = {**doors, "/sandbox": sandbox_app(mailbox, endpoint.store)}
+    system.app = builder.traced(by_path(paths, builder.timed(gateway)))
     roles = ("gateway", "dispatch", "users", "templates", "email", "push", "relay", "sandbox")
     hears_bounces = ("bounces",) if settings.bounce_listen is not None else ()
     builder.add_pulse((*roles, *hears_bounces), _instance("up", settings), OPTIONAL_CHECKS)

@@ -33,6 +33,7 @@ from api.templates.app import templates_app
 from api.templates.client import TemplatesClient
 from api.templates.repository import TemplateRepository
 from api.timing import Timing
+from api.tracing import TracedRequests, tracer_of
 from api.users.app import users_app
 from api.users.client import UsersClient
 from api.users.repository import UserRepository
@@ -40,8 +41,11 @@ from api.watching import add_pulse
 from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL, VITALS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import ConfigurationError, Unavailable
-from domain.notification import Channel
+from domain.life import tell_recorded
+from domain.notification import Channel, Status
 from domain.ports import Bell, Broker, Cache, LogRow
+from domain.telemetry import role
+from domain.tracing import UNTRACED
 from domain.vitals import Vitals
 from workers.bell import BroadcastBell
 from workers.broker.memory import MemoryBroker
@@ -74,6 +78,7 @@ class Builder:
         self.embedded = embedded
         self.meters = Meters()
         self.metrics = self.meters.registry
+        self.tracer = tracer_of(settings, role.get() or "heliograph", system)
         self.checks: dict[str, Check] = {"start": system.check}
         self.broker: Broker | None = None
         self.bell: Bell | None = None
@@ -135,7 +140,7 @@ class Builder:
         """The clients of our other services."""
         changes = self.open_changes()
         called = self.meters.calls.called
-        return Peers(self.settings, self.system, changes, self.open_cache(), self._service_breaker, called)
+        return Peers(self.settings, self.system, changes, self.open_cache(), self._service_breaker, called, self.tracer)
 
     def _service_breaker(self, name: str) -> Breaker:
         title = f"{name} service"
@@ -181,8 +186,13 @@ class Builder:
         """What a role without an API of its own serves: its health and its metrics."""
         return Starlette(routes=health_routes(self.checks, optional=OPTIONAL, metrics=self.metrics))
 
+    def traced(self, app: ASGIApp) -> ASGIApp:
+        """What a process serves, with its requests as spans where there is tracing."""
+        return app if self.tracer is UNTRACED else TracedRequests(app, self.tracer)
+
     def announce(self, rows: list[LogRow]) -> None:
-        """Tell the gateways what was committed."""
+        """Say what was committed, and tell the gateways. That a request was accepted has been said."""
+        tell_recorded([row for row in rows if row.status is not Status.ACCEPTED])
         if rows:
             self.open_bell().ring(STATUS_CHANNEL, encode_rows(rows))
             self.meters.statuses.recorded(rows)
@@ -223,6 +233,7 @@ class Builder:
             redrive=self.settings.redrive_seconds,
             poll=self.settings.dispatch_poll_seconds,
             window=self.settings.dispatch_window,
+            tracer=self.tracer,
         )
         self.system.add("dispatcher", start=started(dispatcher.start), stop=dispatcher.stop)
         return dispatcher
@@ -235,6 +246,7 @@ class Builder:
             SqlStatusStore(database),
             SqlStatusLog(database),
             self.open_bell(),
+            tracer=self.tracer,
             on_recorded=self.meters.statuses.recorded,
         )
         self.system.add("relay", start=started(relay.start), stop=relay.stop)
@@ -243,7 +255,7 @@ class Builder:
         self, channel: Channel, databases: Databases, users: UsersClient, templates: TemplatesClient
     ) -> None:
         """The Email Service or the Push Service."""
-        senders = Senders(self.settings, self.system, self.meters)
+        senders = Senders(self.settings, self.system, self.meters, self.tracer)
         live, tests = (
             (senders.email, senders.email_sandbox) if channel is Channel.EMAIL else (senders.push, senders.push_sandbox)
         )
@@ -260,6 +272,7 @@ class Builder:
             Apart(live(templates), tests(templates)),
             self.settings.retry_policy,
             settings,
+            tracer=self.tracer,
         )
         self.meters.deliveries.watch(channel, lambda: worker.in_hand)
         stop = partial(worker.stop, self.settings.drain_seconds)
@@ -282,7 +295,7 @@ class Builder:
         """What takes in what is said after we have sent."""
         database, suppressions = databases["gateway"], self.suppressions(databases)
         opt_outs = OptOuts(users, suppressions)
-        return SqlCallbacks(database, SqlStatusStore(database), suppressions, opt_outs, self.announce)
+        return SqlCallbacks(database, SqlStatusStore(database), suppressions, opt_outs, self.announce, self.tracer)
 
 
 async def _available(part: Broker | Bell, name: str) -> None:

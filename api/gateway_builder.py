@@ -98,7 +98,7 @@ class GatewayBuilder:
         self._builder.system.add("requests", stop=requests.drain)
         self._builder.system.add("compiler", stop=started(ahead.close))
         suppressions = self._builder.suppressions(self._databases)
-        return SendPorts(requests, self._users, self._templates, suppressions, renderer, ahead)
+        return SendPorts(requests, self._users, self._templates, suppressions, renderer, ahead, self._builder.tracer)
 
     def _previews(self) -> Previews:
         previews = Previews(self._templates)

@@ -1,6 +1,8 @@
 """Logging: one line an event, JSON for machines or text for people, always with role and correlation id.
 
-The code logs through the standard library; structlog renders. Addresses and tokens are masked where they are logged.
+The code logs through the standard library; structlog renders, but for the steps of `domain.life`, of which there are
+many. Addresses and tokens are masked where they are logged, and as a last resort in what is about to be written: the
+text of an exception may repeat what a mail server said. docs/observability.md has the fields.
 """
 
 import logging
@@ -10,9 +12,23 @@ from typing import Any
 
 import structlog
 
-from domain.telemetry import correlation_id, role
+from api.log_lines import LineFormatter
+from domain.telemetry import correlation_id, masked, notification_id, role, traceparent
 
-_QUIET = ("aio_pika", "aiormq", "aiosmtplib", "asyncio", "httpx", "httpcore", "tortoise", "mail.log", "uvicorn")
+_QUIET = (
+    "aio_pika",
+    "aiormq",
+    "aiosmtplib",
+    "asyncio",
+    "httpx",
+    "httpcore",
+    "opentelemetry",
+    "tortoise",
+    "mail.log",
+    "urllib3",
+    "uvicorn",
+)
+_FREE_TEXT = ("event", "exception", "stack")
 
 
 def configure_logging(level: str, style: str) -> None:
@@ -23,14 +39,15 @@ def configure_logging(level: str, style: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_context,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer(colors=False)
-    )
-    final: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if style == "json":
-        final.append(structlog.processors.format_exc_info)
+    final: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        _mask,
+        _renderer(style),
+    ]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*final, renderer]))
+    others = structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final)
+    handler.setFormatter(LineFormatter(others, json=style == "json"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -38,9 +55,27 @@ def configure_logging(level: str, style: str) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
+def _renderer(style: str) -> structlog.typing.Processor:
+    """A traceback is plain: a pretty one shows the values of variables, and with them addresses and tokens."""
+    if style == "json":
+        return structlog.processors.JSONRenderer()
+    return structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+
+
+def _mask(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name in _FREE_TEXT:
+        if isinstance(text := event.get(name), str):
+            event[name] = masked(text)
+    return event
+
+
 def _add_context(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if (known := correlation_id.get()) is not None:
         event["correlation_id"] = known
+    if (about := notification_id.get()) is not None:
+        event["notification_id"] = about
+    if (trace := traceparent.get()) is not None:
+        event["trace_id"] = trace[3:35]
     if (name := role.get()) is not None:
         event["role"] = name
     return event

@@ -11,9 +11,11 @@ from api.rest import Breaker, Called
 from api.settings import Settings
 from api.system import System
 from api.templates.client import TemplatesClient
+from api.tracing import TracedCalls
 from api.users.client import UsersClient
 from domain.errors import ConfigurationError
 from domain.ports import Cache
+from domain.tracing import UNTRACED, Tracer
 
 CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
@@ -29,9 +31,10 @@ class Peers:
         cache: Cache | None,
         breaker: Callable[[str], Breaker],
         called: Called,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._settings, self._system, self._changes, self._cache = settings, system, changes, cache
-        self._breaker, self._called = breaker, called
+        self._breaker, self._called, self._tracer = breaker, called, tracer
         self._registry: RedisDirectory | None = None
 
     def users(self, app: ASGIApp | None = None) -> UsersClient:
@@ -63,10 +66,16 @@ class Peers:
         return client
 
     def _http(self, name: str, app: ASGIApp | None) -> httpx.AsyncClient:
-        transport = None if app is None else httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        client = httpx.AsyncClient(transport=transport, limits=CONNECTIONS)
+        client = httpx.AsyncClient(transport=self._transport(name, app), limits=CONNECTIONS)
         self._system.add(f"{name} client", stop=client.aclose)
         return client
+
+    def _transport(self, name: str, app: ASGIApp | None) -> httpx.AsyncBaseTransport | None:
+        """None is httpx's own."""
+        inside = None if app is None else httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        if self._tracer is UNTRACED:
+            return inside
+        return TracedCalls(name, inside or httpx.AsyncHTTPTransport(limits=CONNECTIONS), self._tracer)
 
     def _directory(self, name: str, url: str | None, app: ASGIApp | None) -> Directory:
         """Raises `ConfigurationError` when nothing says where the service is."""

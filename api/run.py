@@ -13,6 +13,7 @@ from api.logs import configure_logging
 from api.server import Server, until_signalled
 from api.settings import Settings, load_settings
 from api.system import System
+from domain.life import hushed
 from domain.telemetry import role
 
 log = logging.getLogger(__name__)
@@ -65,13 +66,19 @@ async def _serve(system: System, settings: Settings, demo: Demo | None = None) -
             await starting
             spare_the_collector()
             log.info("ready on http://%s:%d", settings.host, server.port)
-            showing = asyncio.create_task(demo.show(server.port), name="demo") if demo else None
+            showing = asyncio.create_task(_show(demo, server.port), name="demo") if demo else None
         await stopping
     finally:
         if showing is not None:
             showing.cancel()
         await server.stop()
         await system.stop()
+
+
+async def _show(demo: Demo, port: int) -> None:
+    """What the demonstration prints is the life of its notifications: the log need not tell it in between."""
+    with hushed():
+        await demo.show(port)
 
 
 def spare_the_collector() -> None:

@@ -12,6 +12,7 @@ from api.system import System
 from api.templates.client import TemplatesClient
 from domain.notification import Channel
 from domain.ports import EmailProvider, PushProvider, Sender
+from domain.tracing import UNTRACED, Tracer
 from workers.email.dkim_signer import DkimSigner
 from workers.email.return_path import ReturnPaths
 from workers.email.service import EmailSender, EmailSettings
@@ -21,13 +22,14 @@ from workers.push.fcm import FcmProvider
 from workers.push.service import PushSender
 from workers.resilience import Breaker, P, ProviderChain
 from workers.sandbox.apart import SANDBOX
+from workers.traced import traced_email, traced_push
 
 
 class Senders:
     """Each opens its providers, has `system` let go of them, and `meters` count what they answer."""
 
-    def __init__(self, settings: Settings, system: System, meters: Meters) -> None:
-        self._settings, self._system, self._meters = settings, system, meters
+    def __init__(self, settings: Settings, system: System, meters: Meters, tracer: Tracer = UNTRACED) -> None:
+        self._settings, self._system, self._meters, self._tracer = settings, system, meters, tracer
 
     def email(self, templates: TemplatesClient) -> Sender:
         """Email's way out."""
@@ -47,7 +49,7 @@ class Senders:
     ) -> Sender:
         for provider in providers:
             self._system.add(provider.name, stop=provider.close)
-        chain = self._chain(Channel.EMAIL, providers, paces)
+        chain = self._chain(Channel.EMAIL, traced_email(providers, self._tracer), paces)
         settings = EmailSettings(
             sender=self._settings.email_from,
             sender_name=self._settings.email_from_name,
@@ -69,7 +71,8 @@ class Senders:
     def _push_by(self, providers: Sequence[PushProvider], templates: TemplatesClient) -> Sender:
         for provider in providers:
             self._system.add(provider.name, stop=provider.close)
-        return PushSender(self._chain(Channel.PUSH, providers), templates)
+        chain = self._chain(Channel.PUSH, traced_push(providers, self._tracer))
+        return PushSender(chain, templates)
 
     def _chain(
         self, channel: Channel, providers: Sequence[P], paces: Mapping[str, Pace] | None = None

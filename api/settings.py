@@ -40,6 +40,10 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="JSON lines, or text for people. `auto`: text on a terminal and for `up`."
     )
+    otlp_url: str | None = Field(
+        None, description="Where spans go: a collector that takes OTLP over HTTP, such as `http://collector:4318`."
+    )
+    trace_sample: float = Field(1.0, ge=0, le=1, description="The share of traces begun here that is recorded, 0 to 1.")
     var_dir: str = Field("var", description="Where `up` keeps its databases and the development key.")
 
     broker_url: str = Field("memory://", description="The broker: `memory://` or `amqp://…`.")
@@ -293,6 +297,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "advertise_url",
+        "otlp_url",
         "users_url",
         "templates_url",
         "jwks_url",

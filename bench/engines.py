@@ -1,6 +1,7 @@
 """What is measured: the system as processes, a provider that keeps what it took, and the check of every id."""
 
 import asyncio
+import os
 import statistics
 import sys
 import tempfile
@@ -89,7 +90,7 @@ def _common(sinks: Sinks) -> dict[str, str]:
         "HELIOGRAPH_API_KEY": API_KEY,
         "HELIOGRAPH_SMTP_URL": f"smtp://127.0.0.1:{sinks.smtp_port}?starttls=never",
         "HELIOGRAPH_FCM_URL": f"http://127.0.0.1:{sinks.fcm_port}",
-        "HELIOGRAPH_LOG_LEVEL": "WARNING",
+        "HELIOGRAPH_LOG_LEVEL": os.environ.get("HELIOGRAPH_LOG_LEVEL", "WARNING"),
     }
 
 

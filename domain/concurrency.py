@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextvars import Context, copy_context
 from random import uniform
 from typing import Any, Generic, TypeVar
 
@@ -59,9 +60,9 @@ class Tasks:
         """Run `loop` until it returns; whenever it raises, say so and run it again."""
         return self.start(name, self._restarting(name, loop))
 
-    def start(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run `work` once, owned by this object."""
-        task = asyncio.create_task(work, name=name)
+    def start(self, name: str, work: Coroutine[Any, Any, T], context: Context | None = None) -> asyncio.Task[T]:
+        """Run `work` once, owned by this object; in `context`, or else a copy of the caller's."""
+        task = asyncio.create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         return task
@@ -112,7 +113,9 @@ class Batcher(Generic[Item, Result]):
     Under light load an item goes at once and alone; under load the batches grow by themselves, up to `limit` items,
     with at most `concurrency` in flight. `gather` seconds are waited for company only when more than one item is
     there already. `work` answers with one result per item, in order; an exception in place of a result goes to that
-    caller, and an exception raised by `work` goes to all callers of the batch.
+    caller, and an exception raised by `work` goes to all callers of the batch. Batches run in the context (of
+    `contextvars`) of a caller that began them; those that are `apart` in that of whoever made the batcher, so that no
+    log line of a batch names one caller alone.
     """
 
     def __init__(
@@ -123,6 +126,7 @@ class Batcher(Generic[Item, Result]):
         concurrency: int = 1,
         gather: float = 0.0,
         name: str = "batcher",
+        apart: bool = False,
     ) -> None:
         self._work = work
         self._limit = limit
@@ -131,6 +135,7 @@ class Batcher(Generic[Item, Result]):
         self._name = name
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._running = 0
+        self._context = copy_context() if apart else None
         self._tasks = Tasks()
 
     async def submit(self, item: Item) -> Result:
@@ -139,7 +144,8 @@ class Batcher(Generic[Item, Result]):
         self._waiting.append((item, future))
         if self._running < self._concurrency:
             self._running += 1
-            _ = self._tasks.start(self._name, self._run())
+            context = None if self._context is None else self._context.copy()
+            _ = self._tasks.start(self._name, self._run(), context)
         return await future
 
     async def drain(self, seconds: float = 10.0) -> None:

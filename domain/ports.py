@@ -137,10 +137,11 @@ class LogRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """What `record` wrote: the new log rows in order of position, and what it ignored with the reason."""
+    """What `record` wrote: new log rows in order of position, what it ignored and why, traceparents by notification."""
 
     rows: list[LogRow]
     ignored: list[tuple[StatusChanged, str]]
+    traces: dict[str, str] = {}
 
 
 class StatusStore(Protocol):
@@ -263,8 +264,7 @@ class Broker(Protocol):
         """What waits in the queue now. Raises `BrokerUnavailable`."""
 
     def on_connected(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after every connection, the first included, once the topology stands. It must neither
-        raise nor block."""
+        """After each connection, the first too, call `callback` once the topology stands; it never raises or blocks."""
 
     @property
     def available(self) -> bool:

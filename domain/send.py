@@ -21,6 +21,7 @@ from domain.ports import Known, Recipients, Suppressions, Templates
 from domain.recipient import Device, Recipient, Suppressed
 from domain.submission import UNENCODABLE, RecipientRef, Submission, TemplateRef, shape_problems
 from domain.template import Renderer, TemplateVersion
+from domain.tracing import UNTRACED, Attributes, Tracer
 from domain.views import Draft, Order, Receipt
 
 
@@ -39,7 +40,10 @@ class Requests(Protocol):
 
 
 class SendPorts(msgspec.Struct, frozen=True):
-    """What accepting needs from the outside. `ahead` fills the cache of `renderer`; None: nobody waits for it."""
+    """What accepting needs from the outside. `ahead` fills the cache of `renderer`; None: nobody waits for it.
+
+    With a `tracer` the order is a span of the caller's trace, or of a new one, and what comes of it goes on from there.
+    """
 
     requests: Requests
     recipients: Recipients
@@ -47,6 +51,7 @@ class SendPorts(msgspec.Struct, frozen=True):
     suppressions: Suppressions
     renderer: Renderer
     ahead: Ahead | None = None
+    tracer: Tracer = UNTRACED
 
 
 async def send(submission: Submission, ports: SendPorts) -> Receipt:
@@ -65,7 +70,19 @@ async def send(submission: Submission, ports: SendPorts) -> Receipt:
         if known is not None:
             return known
         raise
-    return await ports.requests.accept(order)
+    return await _accept(order, ports)
+
+
+async def _accept(order: Order, ports: SendPorts) -> Receipt:
+    told: Attributes = {
+        "heliograph.request.id": order.id,
+        "heliograph.correlation_id": order.correlation_id,
+        "heliograph.notifications": len(order.drafts),
+    }
+    with ports.tracer.span("accept", attributes=told, parent=order.traceparent) as span:
+        if span.traceparent is not None:
+            order = msgspec.structs.replace(order, traceparent=span.traceparent)
+        return await ports.requests.accept(order)
 
 
 def _encodable(submission: Submission) -> bool:

@@ -16,11 +16,15 @@ from domain.concurrency import Batcher, Tasks, backoff
 from domain.deliver import DatabaseClock, HandBack, deliver, sending
 from domain.errors import Unavailable, UnreadableMessage
 from domain.events import MAX_CHANGES, DeliveryItem, DeliveryRequested, StatusChanged, decode_delivery
+from domain.life import tell
 from domain.notification import Channel, Status
 from domain.ports import Broker, Claim, Claims, Publication, Received, Sender, Settlement, Standings
 from domain.retry import RetryPolicy
+from domain.telemetry import sane_traceparent, speak_of, traceparent
+from domain.tracing import UNTRACED, Kind, Span, Tracer
 from workers.broker.topology import queue_of
 from workers.messages import given_up_publications, report_publications
+from workers.telling import about, attempted, conclude, message_attributes
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +64,7 @@ class Worker:
         policy: RetryPolicy,
         settings: WorkerSettings,
         monotonic: Callable[[], float] = time.monotonic,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._channel = channel
         self._broker = broker
@@ -69,18 +74,24 @@ class Worker:
         self._policy = policy
         self._settings = settings
         self._monotonic = monotonic
+        self._tracer = tracer
         self._slots = _Slots(settings.concurrency)
         self._loops = Tasks()
         self._messages = Tasks()
         self._deliveries = Tasks()
         self._claiming: Batcher[Sequence[DeliveryItem], list[_Held]] = Batcher(
-            self._claim, limit=CLAIMS_A_BATCH, gather=GATHER, name=f"{channel.routing_key}:claim"
+            self._claim, limit=CLAIMS_A_BATCH, gather=GATHER, name=f"{channel.routing_key}:claim", apart=True
         )
         self._finishing: Batcher[Settlement, None] = Batcher(
-            self._finish, limit=MAX_CHANGES // 2, concurrency=2, gather=GATHER, name=f"{channel.routing_key}:finish"
+            self._finish,
+            limit=MAX_CHANGES // 2,
+            concurrency=2,
+            gather=GATHER,
+            name=f"{channel.routing_key}:finish",
+            apart=True,
         )
         self._reporting: Batcher[StatusChanged, None] = Batcher(
-            self._report, limit=MAX_CHANGES, name=f"{channel.routing_key}:report"
+            self._report, limit=MAX_CHANGES, name=f"{channel.routing_key}:report", apart=True
         )
 
     def start(self) -> None:
@@ -112,11 +123,22 @@ class Worker:
                 _ = self._messages.start(f"{self._channel.routing_key}:message", self._handle(received, request))
 
     async def _handle(self, received: Received, request: DeliveryRequested) -> None:
+        """Process a message, as a span of the trace that it was sent in."""
+        name, told = (
+            f"process {queue_of(self._channel)}",
+            message_attributes(self._channel, "process", len(request.items)),
+        )
+        parent = sane_traceparent(received.message.headers.get("traceparent"))
+        with self._tracer.span(name, Kind.CONSUMER, told, parent=parent) as span:
+            await self._start(received, request, span)
+
+    async def _start(self, received: Received, request: DeliveryRequested, span: Span) -> None:
         """Claim a message's items, acknowledge it, and start what was claimed."""
         started = 0
         try:
             held = await self._claiming.submit(request.items)
             await received.ack()
+            span.link(claim.traceparent for claim, _ in held)
             for claim, clock in held:
                 _ = self._deliveries.start(f"deliver:{claim.id}", self._deliver(claim, clock))
                 started += 1
@@ -157,10 +179,17 @@ class Worker:
         return answers
 
     async def _deliver(self, claim: Claim, clock: DatabaseClock) -> None:
+        message = traceparent.get()
+        speak_of(claim.correlation_id, claim.id, claim.traceparent)
         slow = asyncio.get_running_loop().call_later(SLOW_CALL, self._report_sending, claim, clock)
         try:
-            result = await self._attempt(claim, clock)
+            with self._tracer.span(
+                "deliver", Kind.INTERNAL, about(claim), parent=claim.traceparent, links=[message]
+            ) as span:
+                result = await self._attempt(claim, clock)
+                conclude(span, result)
             slow.cancel()
+            tell(attempted(claim, result))
             if isinstance(result, HandBack):
                 await self._hand_back(claim, clock, result)
             else:

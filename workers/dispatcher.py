@@ -8,17 +8,20 @@ broker, so a password reset overtakes a campaign. Nothing is lost when the broke
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import groupby
 
 from domain.concurrency import Tasks, backoff
 from domain.errors import Unavailable
 from domain.events import MAX_CHANGES, MAX_DELIVERIES, DeliveryItem, DeliveryRequested, StatusChanged
+from domain.life import tell
 from domain.notification import BEFORE_QUEUED, Channel, Status
 from domain.ports import Broker, Due, Outbox, Publication
+from domain.tracing import UNTRACED, Kind, Tracer
 from workers.broker.topology import queue_of
 from workers.messages import delivery_publication, report_publications
+from workers.telling import message_attributes, published
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ class Dispatcher:
         poll: float = 0.25,
         batch: int = 500,
         window: int = 100,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._outbox = outbox
         self._broker = broker
@@ -46,6 +50,7 @@ class Dispatcher:
         self._poll = poll
         self._batch = batch
         self._window = window
+        self._tracer = tracer
         self._room = dict.fromkeys(Channel, 0)
         self._nudged = {channel: asyncio.Event() for channel in Channel}
         self._check_wiped = dict.fromkeys(Channel, True)
@@ -100,13 +105,32 @@ class Dispatcher:
         return len(rows)
 
     async def _publish(self, channel: Channel, rows: Sequence[Due]) -> None:
-        deliveries = list(_deliveries(channel, rows))
-        self._room[channel] -= len(deliveries)
-        try:
-            await self._broker.publish([*report_publications(_changes(rows)), *deliveries])
-        except Unavailable:
-            await self._outbox.give_back(rows)
-            raise
+        with ExitStack() as spans:
+            deliveries = [self._delivery(channel, group, spans) for group in _groups(rows)]
+            self._room[channel] -= len(deliveries)
+            try:
+                await self._broker.publish([*report_publications(_changes(rows)), *deliveries])
+            except Unavailable:
+                await self._outbox.give_back(rows)
+                raise
+        tell(published(channel, rows))
+
+    def _delivery(self, channel: Channel, rows: Sequence[Due], spans: ExitStack) -> Publication:
+        """A message about these rows. It is a span of their trace, where they are all of one."""
+        message = DeliveryRequested(
+            channel=channel, priority=rows[0].priority, items=[DeliveryItem(row.id, row.attempt) for row in rows]
+        )
+        traces = {row.traceparent for row in rows}
+        trace = next(iter(traces)) if len(traces) == 1 else None
+        name, told = f"send {channel.routing_key}", message_attributes(channel, "send", len(rows))
+        links = () if trace else traces
+        span = spans.enter_context(self._tracer.span(name, Kind.PRODUCER, told, parent=trace, links=links))
+        shared = {row.correlation_id for row in rows}
+        return delivery_publication(
+            message,
+            correlation_id=shared.pop() if len(shared) == 1 else None,
+            traceparent=span.traceparent or trace,
+        )
 
     async def _has_room(self, channel: Channel) -> bool:
         """Ask the broker only when what we know of the queue would not do."""
@@ -140,27 +164,14 @@ def _changes(rows: Sequence[Due]) -> list[list[StatusChanged]]:
     return [changes[start : start + MAX_CHANGES] for start in range(0, len(changes), MAX_CHANGES)]
 
 
-def _deliveries(channel: Channel, rows: Sequence[Due]) -> Iterator[Publication]:
+def _groups(rows: Sequence[Due]) -> Iterator[Sequence[Due]]:
     """Lists of one priority; what a worker died of travels alone, so that it cannot burn its neighbours."""
     unsettled = [row for row in rows if not row.settled]
     for row in unsettled:
         if row.revoked:
-            yield _delivery(channel, [row])
+            yield [row]
     together = sorted((row for row in unsettled if not row.revoked), key=lambda row: row.priority.rank)
     for _, group in groupby(together, key=lambda row: row.priority):
         same = list(group)
         for start in range(0, len(same), MAX_DELIVERIES):
-            yield _delivery(channel, same[start : start + MAX_DELIVERIES])
-
-
-def _delivery(channel: Channel, rows: Sequence[Due]) -> Publication:
-    message = DeliveryRequested(
-        channel=channel, priority=rows[0].priority, items=[DeliveryItem(row.id, row.attempt) for row in rows]
-    )
-    shared = {row.correlation_id for row in rows}
-    traces = {row.traceparent for row in rows}
-    return delivery_publication(
-        message,
-        correlation_id=shared.pop() if len(shared) == 1 else None,
-        traceparent=traces.pop() if len(traces) == 1 else None,
-    )
+            yield same[start : start + MAX_DELIVERIES]

@@ -8,6 +8,7 @@ keeps what nobody could read: the messages of `failed.queue` become dead letters
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -19,10 +20,13 @@ from domain.concurrency import Batcher, Tasks, backoff
 from domain.doorbell import encode_head, encode_rows
 from domain.errors import Unavailable, UnreadableMessage
 from domain.events import DELIVERY_FAILED, StatusChanged, decode_report
+from domain.life import tell, tell_recorded
 from domain.notification import Status
 from domain.ports import Bell, Broker, DeadMessage, LogRow, Message, Received, Recorded, StatusLog, StatusStore
 from domain.text import cleaned, storable
+from domain.tracing import UNTRACED, Tracer
 from workers.broker.topology import FAILED_QUEUE, HEADER_ORIGINAL_QUEUE, HEADER_REASON, STATUS_QUEUE
+from workers.telling import ignored, trace_recorded
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,7 @@ class Relay:
         *,
         heartbeat: float = 1.0,
         on_recorded: Callable[[Sequence[LogRow]], None] = lambda rows: None,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._broker = broker
         self._store = store
@@ -54,6 +59,7 @@ class Relay:
         self._bell = bell
         self._heartbeat = heartbeat
         self._on_recorded = on_recorded
+        self._tracer = tracer
         self._batches: Batcher[Sequence[StatusChanged], None] = Batcher(
             self._record, limit=MESSAGES_A_BATCH, gather=GATHER, name="relay:record"
         )
@@ -93,8 +99,9 @@ class Relay:
 
     async def _record(self, batch: Sequence[Sequence[StatusChanged]]) -> Sequence[None]:
         changes = [change for part in batch for change in part]
+        began = time.time_ns()
         try:
-            self._announce(await _patiently(lambda: self._store.record(changes)))
+            self._announce(await _patiently(lambda: self._store.record(changes)), began)
         except Exception:
             log.exception("a batch of %d changes was refused; each is tried alone", len(changes))
             await self._record_each(changes)
@@ -103,8 +110,9 @@ class Relay:
     async def _record_each(self, changes: Sequence[StatusChanged]) -> None:
         """A bad change is set aside as a dead letter and the rest is recorded."""
         for change in changes:
+            began = time.time_ns()
             try:
-                self._announce(await _patiently(partial(self._store.record, [change])))
+                self._announce(await _patiently(partial(self._store.record, [change])), began)
             except Exception as error:
                 body = msgspec.json.encode(change)
                 letter = DeadMessage(
@@ -115,14 +123,16 @@ class Relay:
                 )
                 await self._keep(letter)
 
-    def _announce(self, recorded: Recorded) -> None:
+    def _announce(self, recorded: Recorded, began: int) -> None:
+        trace_recorded(self._tracer, recorded, began)
+        tell_recorded(recorded.rows)
         if recorded.rows:
             self._bell.ring(STATUS_CHANNEL, encode_rows(recorded.rows))
             self._on_recorded(recorded.rows)
         for change, why in recorded.ignored:
             # That a claim overtakes its QUEUED is everyday; anything else is worth a line.
             level = logging.DEBUG if change.status is Status.QUEUED else logging.INFO
-            log.log(level, "ignored %s of %s: %s", change.status, change.notification_id, why)
+            tell([ignored(change, why)], level)
 
     async def _consume_failed(self) -> None:
         async with self._broker.consume(FAILED_QUEUE, MESSAGES_A_BATCH) as messages:
@@ -133,6 +143,7 @@ class Relay:
 
     async def _keep(self, letter: DeadMessage) -> None:
         """This is the last stop: what cannot even be kept must neither come back for ever nor harm its neighbours."""
+        log.warning("a message of %s is kept as a dead letter: %s", letter.queue, letter.reason)
         try:
             await _patiently(lambda: self._store.record_dead_letter(letter))
         except Exception:

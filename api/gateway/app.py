@@ -58,6 +58,7 @@ def gateway_app(services: GatewayServices) -> Starlette:
         playground=playground,
         policy=services.policy,
         allowed_origins=services.allowed_origins,
+        tracer=services.send_ports.tracer,
     )
     rest = rest_app(services.queries, services.api_keys, services.limiter, services.beside)
     routes = [

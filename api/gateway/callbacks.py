@@ -8,6 +8,7 @@ unit fail then, whoever said it says it again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -23,9 +24,11 @@ from api.gateway.suppressions import BOUNCED_OFTEN, Block, SqlSuppressions
 from api.gateway.units import again
 from domain.callbacks import DEVICE, Callback, CallbackKind
 from domain.events import StatusChanged
+from domain.life import called_back, tell
 from domain.notification import Channel, Status
 from domain.ports import LogRow
 from domain.text import anonymous, cleaned
+from domain.tracing import UNTRACED, Attributes, Tracer
 
 AT_ONCE = 200
 """Callbacks in one unit of work: the position counter is locked to its end, and others wait for it."""
@@ -42,10 +45,12 @@ _SET = {
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A notification that callbacks speak of, and where it went."""
+    """A notification that callbacks speak of, where it went, and what its logs and spans go by."""
 
     wish: Wish
     contacts: tuple[Contact, ...]
+    correlation_id: str
+    traceparent: str | None
 
     @property
     def contact(self) -> Contact | None:
@@ -66,9 +71,10 @@ class SqlCallbacks:
         suppressions: SqlSuppressions,
         opt_outs: OptOuts,
         announce: Callable[[list[LogRow]], None],
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._db, self._store, self._suppressions, self._opt_outs = database, store, suppressions, opt_outs
-        self._announce = announce
+        self._announce, self._tracer = announce, tracer
         self._bounces = SoftBounces(database.dialect)
         columns = ", ".join(_SET)
         self._keep = f"""
@@ -100,7 +106,8 @@ class SqlCallbacks:
         """Those notifications that exist and that an attempt was made for; of others nothing can be said."""
         chosen = among(self._db.dialect, "id", "$1")
         rows = await self._db.query(
-            f"SELECT id, channel, category, recipient FROM notifications WHERE attempt > 0 AND {chosen}",
+            f"""SELECT id, channel, category, recipient, correlation_id, traceparent
+            FROM notifications WHERE attempt > 0 AND {chosen}""",
             [listed(self._db.dialect, ids)],
         )
         return {row["id"]: self._known_of(row) for row in rows}
@@ -109,7 +116,8 @@ class SqlCallbacks:
         channel, recipient = Channel(row["channel"]), recipient_of(row["recipient"])
         points = recipient.contact_points(channel)
         contacts = tuple(Contact(self._suppressions.key(channel, point), channel, point) for point in points)
-        return Known(Wish(recipient, channel, row["category"]), contacts)
+        wish = Wish(recipient, channel, row["category"])
+        return Known(wish, contacts, row["correlation_id"], row["traceparent"])
 
     async def _opt_out(self, callbacks: Sequence[Callback], known: Mapping[str, Known]) -> None:
         """What was said before is not done again: they may have changed their mind since."""
@@ -125,6 +133,28 @@ class SqlCallbacks:
             await self._opt_outs.opt_out(known[id].wish)
 
     async def _write(self, callbacks: Sequence[Callback], known: Mapping[str, Known]) -> None:
+        tell(called_back(one, known[one.notification_id].correlation_id) for one in callbacks)
+        with ExitStack() as spans:
+            self._answer_traces(callbacks, known, spans)
+            await self._keep_and_announce(callbacks, known)
+
+    def _answer_traces(self, callbacks: Sequence[Callback], known: Mapping[str, Known], spans: ExitStack) -> None:
+        """What brought them is linked to the traces that they answer, and each is a span there."""
+        here = self._tracer.current()
+        here.link(known[one.notification_id].traceparent for one in callbacks)
+        for one in callbacks:
+            trace = known[one.notification_id].traceparent
+            if trace is not None:
+                told: Attributes = {
+                    "heliograph.notification.id": one.notification_id,
+                    "heliograph.callback": one.kind.value,
+                    "heliograph.provider": one.provider,
+                    "heliograph.code": one.code,
+                }
+                links = [here.traceparent]
+                spans.enter_context(self._tracer.span("callback", attributes=told, parent=trace, links=links))
+
+    async def _keep_and_announce(self, callbacks: Sequence[Callback], known: Mapping[str, Known]) -> None:
         rows = await again(partial(self._db.unit, partial(self._write_within, callbacks=callbacks, known=known)))
         self._suppressions.heed()
         self._announce(rows)

@@ -15,7 +15,7 @@ from strawberry.asgi import GraphQL
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.types.execution import PreExecutionError
+from strawberry.types.execution import ExecutionContext, PreExecutionError
 from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UnsetType
 
@@ -51,6 +51,7 @@ from api.gateway.validation import Inspector, Policy
 from api.security import Authenticator
 from domain.errors import RequestError, Unauthenticated, Unavailable
 from domain.telemetry import correlation_id, sane_correlation_id, traceparent
+from domain.tracing import UNTRACED, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class GraphQLView(GraphQL[Context, None]):
         subscribers: Subscribers | None = None,
         policy: Policy | None = None,
         allowed_origins: Collection[str] = (),
+        tracer: Tracer = UNTRACED,
     ) -> None:
         policy = policy or Policy()
         self._limits = policy.limits
@@ -111,6 +113,7 @@ class GraphQLView(GraphQL[Context, None]):
         self.graphql_transport_ws_handler_class = partial(  # type: ignore[assignment]
             Handler, sockets=self._sockets, streams=self._streams, trusted=trusted
         )
+        self._tracer = tracer
         self._services, self._keys, self._playground, self._trusted = services, keys, playground, trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,11 +175,27 @@ class GraphQLView(GraphQL[Context, None]):
             raise _wrong_method(request, error.operation_type) from error
         except CannotGetOperationTypeError as error:
             raise Refused(400, "BAD_REQUEST", "The document has no operation of that name.") from error
+        self._describe(context)
         if result.errors:
             result.errors = presented(result.errors, context)
         if takes_events_only(request):
             return whole_stream(payload_of(result))
         return answer(request, result)
+
+    def _describe(self, context: Context) -> None:
+        """Name the request's span after its operation; variables and texts stay out."""
+        execution = context.execution
+        if (
+            self._tracer is UNTRACED
+            or not isinstance(execution, ExecutionContext)
+            or execution.graphql_document is None
+        ):
+            return
+        kind, span = execution.operation_type.value.lower(), self._tracer.current()
+        span.rename(kind)
+        span.set(
+            {"graphql.operation.type": kind, "graphql.operation.name": (execution.operation_name or "")[:80] or None}
+        )
 
     def _stream(self, request: Request, params: Params, context: Context) -> Response:
         """A subscription as server-sent events."""

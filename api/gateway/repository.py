@@ -19,6 +19,7 @@ from api.gateway.rows import to_text
 from api.gateway.units import again
 from domain.concurrency import Batcher
 from domain.errors import Conflict, Unavailable
+from domain.life import accepted, tell
 from domain.notification import Status
 from domain.ports import LogRow
 from domain.views import RECEIPT_SIZE, Draft, Order, Receipt, receipt_of
@@ -38,7 +39,7 @@ class SqlRequests:
         self._log = LogWriter(dialect_of(database.dialect))
         in_flight = GROUPS_IN_FLIGHT if database.dialect == "postgres" else 1
         self._group: Batcher[Order, Receipt] = Batcher(
-            self._accept_group, limit=GROUP_LIMIT, concurrency=in_flight, name="accept"
+            self._accept_group, limit=GROUP_LIMIT, concurrency=in_flight, name="accept", apart=True
         )
 
     async def accept(self, order: Order) -> Receipt:
@@ -76,6 +77,8 @@ class SqlRequests:
             stored, entries = await self._store_at_once(orders)
         else:
             stored, entries = await again(partial(self._database.unit, partial(self._store_in_steps, orders=orders)))
+        # Before anybody hears of it: what comes of an order stands below it in the log.
+        tell(map(accepted, _accepted(orders, stored)))
         self._announce(entries)
         answers: dict[str, Receipt | Exception] = {}
         for order in orders:

@@ -35,6 +35,7 @@ class SqlStatusStore:
             done = await again(partial(self._database.unit, partial(self._record, changes=part)))
             recorded.rows.extend(done.rows)
             recorded.ignored.extend(done.ignored)
+            recorded.traces.update(done.traces)
         return recorded
 
     async def record_within(self, tx: Tx, changes: Sequence[StatusChanged]) -> Recorded:
@@ -65,7 +66,8 @@ class SqlStatusStore:
         await self._refusals.note(tx, refused_for_good(known))
         await self._write_dead_letters(tx, tracked, rows)
         written = await self._append(tx, tracked.entries, rows, now)
-        return Recorded(written, [(one.change, one.why) for one in tracked.ignored])
+        traces = {row["id"]: row["traceparent"] for row in found if row["traceparent"] is not None}
+        return Recorded(written, [(one.change, one.why) for one in tracked.ignored], traces)
 
     async def _write_rows(self, tx: Tx, tracked: Tracked, now: datetime) -> None:
         if not tracked.rows:
@@ -266,7 +268,7 @@ class _Statements:
         ids = sql.recordset("$1", {"id": "text"})
         self.lock_rows = f"""
             SELECT {PROGRESS_COLUMNS}, request, request_id, client, user_id, channel, category, correlation_id,
-                {sql.now} AS now
+                traceparent, {sql.now} AS now
             FROM notifications WHERE id IN (SELECT id FROM {ids} AS item) ORDER BY id {sql.for_update}"""
         written = [name for name in _ROW_COLUMNS if name not in ("id", "keep_settled", "restarted")]
         self.write_rows = f"""

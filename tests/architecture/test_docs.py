@@ -253,6 +253,19 @@ class TestExplain:
         assert [why for why in PassedOver if f"(`{why}`)" not in " ".join(prose(DOCS / "explain.md").split())] == []
 
 
+class TestObservability:
+    def test_every_field_of_a_line_is_described(self) -> None:
+        from domain.life import Step
+
+        written = [row[0].strip("`") for row in table(DOCS / "observability.md", "field")]
+        assert written == list(Step.__struct_fields__)
+
+    def test_every_event_is_described(self) -> None:
+        from domain.life import Event
+
+        assert [row[0] for row in table(DOCS / "observability.md", "event")] == [event.value for event in Event]
+
+
 class TestGlossary:
     ROWS = table(DOCS / "glossary.md", "word")
 

@@ -90,8 +90,10 @@ def scaled_out(
         yield start_compose(stack, postgres, rabbitmq, redis_server, tmp_path_factory.mktemp("roles"))
 
 
-def start_compose(stack: ExitStack, postgres: Any, rabbitmq: Any, redis_server: Any, folder: Path) -> Running:
-    """Start the very commands of `compose.yml`; everything is stopped and dropped with the stack."""
+def start_compose(
+    stack: ExitStack, postgres: Any, rabbitmq: Any, redis_server: Any, folder: Path, **more: str
+) -> Running:
+    """Start the very commands of `compose.yml`, with `more` settings; all is stopped and dropped with the stack."""
     name = folder.name.replace("-", "_")
     ports = {role: free_port() for role in ("gateway", "users", "templates", "sandbox", "smtp")}
     addresses = {
@@ -107,7 +109,7 @@ def start_compose(stack: ExitStack, postgres: Any, rabbitmq: Any, redis_server: 
         addresses[f"postgres-{service}:5432"] = postgres.create_database(f"{name}_{service}")
         stack.callback(postgres.drop_database, f"{name}_{service}")
     compose = Compose(addresses)
-    cluster = Cluster(folder, FAST)
+    cluster = Cluster(folder, {**FAST, **more})
     stack.callback(cluster.stop)
     for role in compose.roles():
         start_role(cluster, compose, role, ports)

@@ -14,6 +14,7 @@ from domain.recipient import Device, Recipient
 from domain.send import SendPorts, send
 from domain.submission import RecipientRef, Submission, TemplateRef
 from domain.template import Content, Renderer, Template, TemplateLocale, TemplateVersion
+from domain.tracing import UNTRACED, Tracer
 from domain.views import Order, Receipt, receipt_of
 
 NOW = datetime.now(UTC)
@@ -116,12 +117,13 @@ class FakeSuppressions:
 class World:
     """The ports, and what was stored through them."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracer: Tracer = UNTRACED) -> None:
         self.requests = FakeRequests()
         self.recipients = FakeRecipients()
         self.templates = FakeTemplates()
         self.suppressions = FakeSuppressions()
-        self._ports = SendPorts(self.requests, self.recipients, self.templates, self.suppressions, Renderer())
+        outside = (self.requests, self.recipients, self.templates, self.suppressions)
+        self._ports = SendPorts(*outside, Renderer(), tracer=tracer)
 
     async def send(self, **given: Any) -> Receipt:
         return await send(submission(**given), self._ports)

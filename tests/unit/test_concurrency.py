@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from itertools import pairwise
 
 import pytest
@@ -181,6 +182,21 @@ class TestBatcher:
         batcher = Batcher(Work(), limit=1)
         await batcher.drain()
         assert await batcher.submit(1) == 2
+
+    @in_virtual_time
+    async def test_a_batch_runs_in_its_callers_context_but_for_one_that_is_apart(self) -> None:
+        whose: ContextVar[str] = ContextVar("whose", default="nobody's")
+        seen: list[str] = []
+
+        async def work(items: Sequence[int]) -> Sequence[int]:
+            seen.append(whose.get())
+            return items
+
+        callers: Batcher[int, int] = Batcher(work, limit=2)
+        apart: Batcher[int, int] = Batcher(work, limit=2, apart=True)
+        whose.set("the caller's")
+        await asyncio.gather(callers.submit(1), apart.submit(1))
+        assert seen == ["the caller's", "nobody's"]
 
 
 class TestTasks:

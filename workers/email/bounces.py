@@ -119,8 +119,6 @@ class BounceListener:
             log.exception("what %d bounces say could not be recorded", len(callbacks))
             return self._put_off()
         self._count("recorded")
-        for callback in callbacks:
-            log.info("%s of %s: %s", callback.kind, callback.notification_id, callback.code)
         return _TAKEN
 
     def _put_off(self) -> str:
