@@ -2,7 +2,6 @@
 
 import pytest
 
-from domain.ids import NOTIFICATION, new_id
 from domain.telemetry import mask, masked
 
 FCM_TOKEN = "fMnX1abcd9abcdefghijkl:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx_abcdefgh"
@@ -30,7 +29,7 @@ def test_addresses_and_tokens_are_masked(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        f"ignored QUEUED of {new_id(NOTIFICATION)}: it is claimed already",
+        "ignored QUEUED of ntf_01a21cf201e87353a35fdb389e9faae6: it is claimed already",
         "correlation id 0f8fad5b-d9cd-469f-a165-70867728950e",
         'File "/srv/heliograph/workers/email/smtp_connection.py", line 101, in a_function_with_a_rather_long_name',
         "451 4.7.1 Greylisted: come back later",
