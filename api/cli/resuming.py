@@ -1,0 +1,93 @@
+"""A subscription that outlives its connections: what the live status stream promises, as far as the command line."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from random import uniform
+from typing import Any
+
+from api.cli.gateway import address_of, fail, key_of
+from api.cli.show import note, plain
+from api.subscriber import Lost, Refused, results
+
+FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0
+PATIENCE = 300.0
+"""Seconds without a connection after which it is given up; the cursor is said, so nothing is lost by it."""
+
+
+class Resumed:
+    """Every event of a subscription once and in order, whatever happens to connections and gateways.
+
+    `cursor` is the last one that was dealt with. What has no cursor (`request_progress`) begins anew. `anchor` is where
+    to go on from when a connection is lost before there was any event; None: from then on, with a gap.
+    """
+
+    def __init__(
+        self,
+        query: str,
+        variables: Mapping[str, Any],
+        url: str,
+        key: str,
+        *,
+        after: str = "",
+        anchor: str | None = None,
+        say: Callable[[str], None] = note,
+    ) -> None:
+        self.cursor = after or None
+        self._query, self._variables, self._anchor, self._say = query, variables, anchor, say
+        self._url, self._key = address_of(url), key_of(key)
+        self._failures, self._last_contact = 0, time.monotonic()
+
+    async def each(self, show: Callable[[Any], None]) -> None:
+        """Show each event, until the subscription is complete. Who is stopped meanwhile says where to go on."""
+        try:
+            async with aclosing(self.events()) as events:
+                async for event in events:
+                    show(event)
+        except asyncio.CancelledError:
+            if self.cursor:
+                self._say(f"stopped.{self._hint()}")
+            raise
+
+    async def events(self) -> AsyncGenerator[Any, None]:
+        """Until the subscription is complete. Close the generator.
+
+        What the gateway refuses, and a gateway that stays away, is one line and the exit status 1.
+        """
+        while True:
+            try:
+                async with aclosing(self._connection()) as found:
+                    async for event in found:
+                        yield event
+                        self.cursor = event.get("cursor", self.cursor)
+                return
+            except Lost as lost:
+                await self._pause(lost)
+            except Refused as refused:
+                fail(str(refused))
+
+    def _connection(self) -> AsyncGenerator[Any, None]:
+        resumable = {"after": self.cursor} if "$after" in self._query else {}
+        return results(self._url, self._key, self._query, {**self._variables, **resumable}, self._connected)
+
+    def _connected(self) -> None:
+        if self._failures:
+            self._say("connected again; this goes on where it was.")
+        self._failures, self._last_contact = 0, time.monotonic()
+
+    async def _pause(self, lost: Lost) -> None:
+        """Say it once, and wait longer each time."""
+        if not self._failures:
+            self._say(f"the connection to {self._url} is lost ({plain(lost)}); connecting again.")
+            self._last_contact = time.monotonic()
+        elif time.monotonic() - self._last_contact > PATIENCE:
+            fail(f"nobody answered at {self._url} for {PATIENCE / 60:.0f} minutes.{self._hint()}")
+        self.cursor = self.cursor or self._anchor
+        pause = min(LAST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 16)) * uniform(0.8, 1.2)
+        self._failures += 1
+        await asyncio.sleep(pause)
+
+    def _hint(self) -> str:
+        """How to go on from here another time; empty where there is nothing to go on from."""
+        return f" Go on with --after {plain(self.cursor)}" if self.cursor else ""
