@@ -1,9 +1,12 @@
 """`heliograph health`: how a running role does, and what it depends on."""
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from api.cli.gateway import address_of, fail
 from api.cli.show import coloured, console, plain, say, table_of
@@ -17,7 +20,7 @@ RoleUrl = Annotated[str, typer.Option(help="Where the role listens; left out, th
 
 
 def health(
-    url: RoleUrl = "", as_json: Annotated[bool, typer.Option("--json", help="The answer as it came.")] = False
+    url: RoleUrl = "", as_json: Annotated[bool, typer.Option("--json", help="The whole answer, for programs.")] = False
 ) -> None:
     """Ask a running role how it does.
 
@@ -26,14 +29,14 @@ def health(
     address = address_of(url)
     answer = _ask(address)
     try:
-        told = answer.json()["data"]
-        status, dependencies = str(told["status"]), dict(told["dependencies"])
-    except (ValueError, KeyError, TypeError):
+        whole = answer.json()
+        status, table = coloured(whole["data"]["status"]), _table(whole["data"]["dependencies"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         fail(f"what answers at {address} is no role of Heliograph (HTTP {answer.status_code}).")
     if as_json:
-        typer.echo(answer.text)
+        typer.echo(json.dumps(whole))
     else:
-        _show(address, status, dependencies)
+        _show(plain(f"{address} is ").append_text(status).append("."), table)
     raise typer.Exit(0 if answer.is_success else 1)
 
 
@@ -46,13 +49,17 @@ def _ask(address: str) -> "httpx.Response":
         fail(f"nobody answers at {address}: {error}")
 
 
-def _show(address: str, status: str, dependencies: Mapping[str, Mapping[str, Any]]) -> None:
-    out = console()
-    say(plain(f"{address} is ").append_text(coloured(status)).append("."), out)
+def _table(dependencies: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = [
         (name, coloured(each["status"]), f"{each['latency_ms']:.1f} ms", each["error"] or "")
         for name, each in dependencies.items()
     ]
-    if rows:
+    return table_of(("depends on", "status", "latency", "error"), rows)
+
+
+def _show(summary: Text, table: Table) -> None:
+    out = console()
+    say(summary, out)
+    if table.row_count:
         out.print()
-        out.print(table_of(("depends on", "status", "latency", "error"), rows))
+        out.print(table)

@@ -7,13 +7,18 @@ from contextlib import aclosing
 from random import uniform
 from typing import Any
 
-from api.cli.gateway import address_of, fail, key_of
+from api.cli.gateway import address_of, key_of
 from api.cli.show import note, plain
 from api.subscriber import Lost, Refused, results
+from domain.errors import HeliographError
 
 FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0
 PATIENCE = 300.0
 """Seconds without a connection after which it is given up; the cursor is said, so nothing is lost by it."""
+
+
+class Ended(HeliographError):
+    """The subscription is over before its time. The text says why, and how to go on where that is possible."""
 
 
 class Resumed:
@@ -53,7 +58,7 @@ class Resumed:
     async def events(self) -> AsyncGenerator[Any, None]:
         """Until the subscription is complete. Close the generator.
 
-        What the gateway refuses, and a gateway that stays away, is one line and the exit status 1.
+        Raises `Ended` for what the gateway refuses and for a gateway that stays away.
         """
         while True:
             try:
@@ -65,7 +70,7 @@ class Resumed:
             except Lost as lost:
                 await self._pause(lost)
             except Refused as refused:
-                fail(str(refused))
+                raise Ended(str(refused)) from refused
 
     def _connection(self) -> AsyncGenerator[Any, None]:
         resumable = {"after": self.cursor} if "$after" in self._query else {}
@@ -82,7 +87,7 @@ class Resumed:
             self._say(f"the connection to {self._url} is lost ({plain(lost)}); connecting again.")
             self._last_contact = time.monotonic()
         elif time.monotonic() - self._last_contact > PATIENCE:
-            fail(f"nobody answered at {self._url} for {PATIENCE / 60:.0f} minutes.{self._hint()}")
+            raise Ended(f"nobody answered at {self._url} for {PATIENCE / 60:.0f} minutes.{self._hint()}")
         self.cursor = self.cursor or self._anchor
         pause = min(LAST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 16)) * uniform(0.8, 1.2)
         self._failures += 1

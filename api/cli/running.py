@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from api.cli.show import note
 from domain.errors import ConfigurationError, HeliographError
 
 T = TypeVar("T")
@@ -20,10 +21,10 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except ConfigurationError as error:
-        typer.echo(f"heliograph: {error.message}", err=True)
+        note(error.message)
         raise typer.Exit(2) from error
     except HeliographError as error:
-        typer.echo(f"heliograph: {error.message}", err=True)
+        note(error.message)
         raise typer.Exit(1) from error
 
 

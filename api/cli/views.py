@@ -17,6 +17,8 @@ from api.cli.show import coloured, event_line, note, plain, say, table_of
 from domain.notification import FINAL
 
 HEADINGS = ("notification", "channel", "to", "status", "attempt", "provider", "elapsed", "reason")
+ROOMY = 140
+"""Columns of a terminal that has room for ids."""
 
 
 class View(Protocol):
@@ -70,9 +72,11 @@ class LiveTable(_Alive):
 
     def __init__(self, console: Console, notifications: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(console)
-        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=8)
         self._known = {each["id"]: each for each in notifications}
         self._last: dict[str, Mapping[str, Any]] = {}
+        # Where it would be at the expense of the reason, the id is left out.
+        self._from = 0 if console.width >= ROOMY else 1
+        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=8)
 
     def showing(self) -> AbstractContextManager[Any]:
         return self._live
@@ -81,7 +85,7 @@ class LiveTable(_Alive):
         self._last[event["notification_id"]] = event
 
     def _table(self) -> Table:
-        return table_of(HEADINGS, (self._row(id) for id in self._known))
+        return table_of(HEADINGS[self._from :], (self._row(id)[self._from :] for id in self._known))
 
     def _row(self, id: str) -> list[object]:
         known = self._known[id]
