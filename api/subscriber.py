@@ -15,7 +15,7 @@ PING_SECONDS, PONG_SECONDS = 10.0, 15.0
 """A gateway that says nothing is asked whether it is there; the connection is lost when it is not."""
 CLOSE_SECONDS = 1.0
 
-PASSING_CODES = frozenset({1001, 1005, 1006, 1012, 1013, 4408})
+PASSING_CODES = frozenset({1000, 1001, 1005, 1006, 1012, 1013, 4408})
 """What the gateway closes with where coming back helps; see docs/live-status.md."""
 PASSING_ERRORS = frozenset({"RATE_LIMITED", "UPSTREAM_UNAVAILABLE"})
 
@@ -97,7 +97,7 @@ def _result(message: Mapping[str, Any]) -> Any:
 def _closed(closed: ConnectionClosed) -> Lost | Refused:
     """What the gateway did not say itself (it died, it answered no ping) is a connection that broke."""
     if closed.rcvd is None or closed.rcvd.code in PASSING_CODES:
-        return Lost("the gateway stops" if closed.rcvd else "the connection broke")
+        return Lost((closed.rcvd.reason or "the gateway left") if closed.rcvd else "it broke")
     return Refused(closed.rcvd.reason or f"the gateway closed the connection ({closed.rcvd.code})")
 
 

@@ -1,10 +1,11 @@
 """A subscription that outlives its connections: what the live status stream promises, as far as the command line."""
 
 import asyncio
-import time
+from asyncio import sleep
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from random import uniform
+from time import monotonic
 from typing import Any
 
 from api.cli.gateway import address_of, key_of
@@ -42,7 +43,7 @@ class Resumed:
         self.cursor = after or None
         self._query, self._variables, self._anchor, self._say = query, variables, anchor, say
         self._url, self._key = address_of(url), key_of(key)
-        self._failures, self._last_contact = 0, time.monotonic()
+        self._failures, self._last_contact = 0, monotonic()
 
     async def each(self, show: Callable[[Any], None]) -> None:
         """Show each event, until the subscription is complete. Who is stopped meanwhile says where to go on."""
@@ -79,19 +80,19 @@ class Resumed:
     def _connected(self) -> None:
         if self._failures:
             self._say("connected again; this goes on where it was.")
-        self._failures, self._last_contact = 0, time.monotonic()
+        self._failures, self._last_contact = 0, monotonic()
 
     async def _pause(self, lost: Lost) -> None:
         """Say it once, and wait longer each time."""
         if not self._failures:
             self._say(f"the connection to {self._url} is lost ({plain(lost)}); connecting again.")
-            self._last_contact = time.monotonic()
-        elif time.monotonic() - self._last_contact > PATIENCE:
+            self._last_contact = monotonic()
+        elif monotonic() - self._last_contact > PATIENCE:
             raise Ended(f"nobody answered at {self._url} for {PATIENCE / 60:.0f} minutes.{self._hint()}")
         self.cursor = self.cursor or self._anchor
         pause = min(LAST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 16)) * uniform(0.8, 1.2)
         self._failures += 1
-        await asyncio.sleep(pause)
+        await sleep(pause)
 
     def _hint(self) -> str:
         """How to go on from here another time; empty where there is nothing to go on from."""

@@ -9,7 +9,7 @@ import pytest
 
 from domain.notification import Status
 from tests.services.command_line import Served, heliograph, on_a_terminal, served, started
-from tests.services.gateway_fakes import READER
+from tests.services.gateway_fakes import KEY, READER
 from tests.services.socket_client import until
 
 ADA = ("--to", "ada@example.com")
@@ -159,16 +159,16 @@ class TestRefusals:
         [
             ((*ADA, *WORDS), "hg_wrong", "This API key is unknown or revoked."),
             ((*ADA, *WORDS), READER, "notifications:send"),
-            (("--to", "usr_nobody", *WORDS), None, "recipient.user_id: "),
-            (("--to", "nobody@", *WORDS), None, "recipient.email: "),
-            ((*ADA, "--template", "nothing"), None, "template.key: "),
-            ((*ADA, *WORDS, "--subject", "\udcff"), None, ""),
+            (("--to", "usr_nobody", *WORDS), KEY, "recipient.user_id: "),
+            (("--to", "nobody@", *WORDS), KEY, "recipient.email: "),
+            ((*ADA, "--template", "nothing"), KEY, "template.key: "),
+            ((*ADA, *WORDS, "--subject", "\udcff"), KEY, ""),
         ],
     )
     async def test_what_the_gateway_refuses_is_one_line_and_the_exit_status_1(
-        self, here: Served, words: tuple[str, ...], key: str | None, line: str
+        self, here: Served, words: tuple[str, ...], key: str, line: str
     ) -> None:
-        done = await heliograph("send", *words, url=here.url, **({} if key is None else {"key": key}))
+        done = await heliograph("send", *words, url=here.url, key=key)
         assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
         assert done.err.startswith("heliograph: ")
         assert line in done.err

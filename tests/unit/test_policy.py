@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from api import demo
-from api.cli import dead_letters, keys, send, tail, watching
+from api.cli import dead_letters, keys, send, tail, top, watching
 from api.policy import OWN, policy_of, shows_playground
+from api.schema_file import print_schema
 from api.settings import load_settings
 from domain.errors import ConfigurationError
 
@@ -51,6 +52,11 @@ def test_strict_mode_still_takes_what_the_command_line_and_the_demonstration_sen
         if isinstance(text, str) and text.startswith(("query", "mutation", "subscription"))
     }
     assert set(OWN) == sent
+
+
+def test_strict_mode_takes_what_top_asks_for_as_soon_as_the_schema_has_it() -> None:
+    known = "system_status(" in print_schema()
+    assert {text in OWN for text in (top.SYSTEM, top.SYSTEM_STATUS)} == {known}
 
 
 def test_strict_mode_without_a_manifest_would_refuse_everything() -> None:
