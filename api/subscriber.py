@@ -97,7 +97,7 @@ def _result(message: Mapping[str, Any]) -> Any:
 def _closed(closed: ConnectionClosed) -> Lost | Refused:
     """What the gateway did not say itself (it died, it answered no ping) is a connection that broke."""
     if closed.rcvd is None or closed.rcvd.code in PASSING_CODES:
-        return Lost((closed.rcvd.reason or "the gateway left") if closed.rcvd else "it broke")
+        return Lost((closed.rcvd.reason or "the gateway left") if closed.rcvd else "it ended without a word")
     return Refused(closed.rcvd.reason or f"the gateway closed the connection ({closed.rcvd.code})")
 
 

@@ -17,7 +17,7 @@ _RECEIPT = """{
 SEND = f"mutation ($input: SendNotificationInput!) {{ send_notification(input: $input) {_RECEIPT} }}"
 SEND_BATCH = f"mutation ($input: SendBatchInput!) {{ send_batch(input: $input) {_RECEIPT} }}"
 
-Words = Annotated[str, typer.Option(show_default=False, help="Instead of a template.")]
+Words = Annotated[str, typer.Option(show_default=False, rich_help_panel="Instead of a template")]
 When = Annotated[
     str, typer.Option(show_default=False, help="A time (2030-01-31T09:00, on this machine's clock) or from now: 15m.")
 ]
