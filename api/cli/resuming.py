@@ -14,6 +14,8 @@ from api.subscriber import Lost, Refused, results
 from domain.errors import HeliographError
 
 FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0
+LASTING = 30.0
+"""Seconds after which a connection was a good one, though nothing came."""
 PATIENCE = 300.0
 """Seconds without a connection after which it is given up; the cursor is said, so nothing is lost by it."""
 
@@ -43,7 +45,7 @@ class Resumed:
         self.cursor = after or None
         self._query, self._variables, self._anchor, self._say = query, variables, anchor, say
         self._url, self._key = address_of(url), key_of(key)
-        self._failures, self._last_contact = 0, monotonic()
+        self._lost, self._failures, self._last_contact = False, 0, monotonic()
 
     async def each(self, show: Callable[[Any], None]) -> None:
         """Show each event, until the subscription is complete. Who is stopped meanwhile says where to go on."""
@@ -65,6 +67,7 @@ class Resumed:
             try:
                 async with aclosing(self._connection()) as found:
                     async for event in found:
+                        self._failures = 0
                         yield event
                         self.cursor = event.get("cursor", self.cursor)
                 return
@@ -78,16 +81,18 @@ class Resumed:
         return results(self._url, self._key, self._query, {**self._variables, **resumable}, self._connected)
 
     def _connected(self) -> None:
-        if self._failures:
+        if self._lost:
             self._say("connected again; this goes on where it was.")
-        self._failures, self._last_contact = 0, monotonic()
+        self._lost, self._last_contact = False, monotonic()
 
     async def _pause(self, lost: Lost) -> None:
-        """Say it once, and wait longer each time."""
-        if not self._failures:
+        """Say it once, and wait longer each time; a gateway that lets us in and out again is no reason to hurry."""
+        now = monotonic()
+        if not self._lost:
             self._say(f"the connection to {self._url} is lost ({plain(lost)}); connecting again.")
-            self._last_contact = monotonic()
-        elif monotonic() - self._last_contact > PATIENCE:
+            self._failures = 0 if now - self._last_contact > LASTING else self._failures
+            self._lost, self._last_contact = True, now
+        elif now - self._last_contact > PATIENCE:
             raise Ended(f"nobody answered at {self._url} for {PATIENCE / 60:.0f} minutes.{self._hint()}")
         self.cursor = self.cursor or self._anchor
         pause = min(LAST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 16)) * uniform(0.8, 1.2)

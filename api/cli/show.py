@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -64,8 +65,9 @@ def story(event: Mapping[str, Any]) -> str:
 
 
 def event_line(event: Mapping[str, Any]) -> Text:
-    """A status event on one line; with the notification's id where the event has it."""
-    line = Text(f"{plain(event['occurred_at'][11:23])}  {plain(event['channel']).plain:<6} ")
+    """A status event on one line, its time in UTC as it came; with the notification's id where the event has it."""
+    clock = datetime.fromisoformat(event["occurred_at"]).time().isoformat("milliseconds")
+    line = Text(f"{clock}  {plain(event['channel']).plain:<6} ")
     if "notification_id" in event:
         line.append(f"{plain(event['notification_id'])} ")
     line.append(f"{event['sequence']}  ")

@@ -18,7 +18,7 @@ GET_NOTIFICATION = f"""query ($id: ID!) {{
   notification(id: $id) {{ success message data {{ {_ABOUT} }} }} }}"""
 GET_REQUEST = f"""query ($id: String!) {{
   request(request_id: $id) {{ success message data {{
-    total counts {{ status count }} notifications(limit: 20) {{ data {{ {_ABOUT} }} }} }} }} }}"""
+    counts {{ status count }} notifications(limit: 20) {{ data {{ {_ABOUT} }} }} }} }} }}"""
 WATCH_NOTIFICATION = f"""subscription ($id: ID!, $after: String, $follow: Boolean!) {{
   notification_status(id: $id, after: $after, follow: $follow) {{ {_EVENT} }} }}"""
 WATCH_REQUEST = f"""subscription ($id: String!, $after: String, $follow: Boolean!) {{

@@ -13,6 +13,10 @@ FEED = "subscription ($after: String) { status_feed(after: $after) { cursor } }"
 PROGRESS = "subscription ($id: String!) { request_progress(request_id: $id) { percent } }"
 
 
+NOTHING = object()
+"""It lets one in, and has nothing to say."""
+
+
 class Gateway:
     """Plays its lives one after the other: events, then an error, or the end. It remembers what it was asked."""
 
@@ -29,7 +33,8 @@ class Gateway:
             if isinstance(event, Exception):
                 raise event
             connected()
-            yield event
+            if event is not NOTHING:
+                yield event
 
 
 class Clock:
@@ -109,6 +114,12 @@ async def test_the_pauses_grow_up_to_a_limit_and_start_small_again(play: Callabl
     first, *_, last, again = clock.slept
     assert first < 1 < 3 < last < 7
     assert again < 1
+
+
+async def test_a_gateway_that_lets_in_and_out_again_is_not_hurried(play: Callable[..., Gateway], clock: Clock) -> None:
+    play(*([NOTHING, Lost("too many")] for _ in range(8)), [])
+    await shown()
+    assert clock.slept[0] < 1 < 3 < clock.slept[-1]
 
 
 async def test_a_gateway_that_stays_away_is_given_up_with_the_place_to_go_on_from(
