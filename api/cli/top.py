@@ -26,7 +26,7 @@ SERVICES = ("service", "status", "instance", "version", "since", "last seen", "a
 
 
 def top(
-    interval: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 1.0,
+    interval: Annotated[float, typer.Option(min=0.25, max=60, help="Seconds between two looks.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Print how it is now, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="How it is now, as JSON.")] = False,
     url: Url = "",
