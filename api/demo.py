@@ -4,15 +4,15 @@ It is a client like any other: GraphQL over HTTP to send, graphql-transport-ws t
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import httpx
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.typing import Subprotocol
 
+from api import subscriber
+from api.cli.show import event_line
 from api.embedded import development_key
 from api.settings import Settings
 
@@ -69,8 +69,8 @@ class Demo:
         try:
             async with asyncio.timeout(DEADLINE), httpx.AsyncClient(base_url=base, headers=self._headers()) as client:
                 await self._prepare(client)
-                await self._send_and_watch(client, f"ws://127.0.0.1:{port}/graphql")
-        except (TimeoutError, OSError, httpx.HTTPError, RuntimeError) as error:
+                await self._send_and_watch(client, base)
+        except (TimeoutError, OSError, httpx.HTTPError, RuntimeError, subscriber.Lost, subscriber.Refused) as error:
             self._say(f"The demonstration did not get through: {error!r}")
         self._say(self._addresses(base))
 
@@ -85,7 +85,7 @@ class Demo:
         await self._call(client, REGISTER_DEVICE, {"user": USER, "input": device})
         await self._call(client, CREATE_TEMPLATE, {"input": WELCOME})
 
-    async def _send_and_watch(self, client: httpx.AsyncClient, socket_url: str) -> None:
+    async def _send_and_watch(self, client: httpx.AsyncClient, base: str) -> None:
         notification = {
             "recipient": {"user_id": USER},
             "template": {"key": TEMPLATE},
@@ -97,8 +97,9 @@ class Demo:
             raise RuntimeError(payload["message"])
         request_id = payload["data"]["request"]["request_id"]
         self._say(f"\nSent one email and one push to the demo user ({request_id}). Live status:\n")
-        async for event in self._events(socket_url, request_id):
-            self._say(_line(event))
+        async with aclosing(subscriber.results(base, self._key, WATCH, {"id": request_id})) as events:
+            async for event in events:
+                self._say(f"  {event_line(event).plain}")
 
     async def _call(self, client: httpx.AsyncClient, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         answer = (await client.post("/graphql", json={"query": query, "variables": variables})).json()
@@ -106,19 +107,6 @@ class Demo:
             raise RuntimeError(answer["errors"][0]["message"])
         data: dict[str, Any] = answer["data"]
         return data
-
-    async def _events(self, url: str, request_id: str) -> AsyncIterator[dict[str, Any]]:
-        protocol = Subprotocol("graphql-transport-ws")
-        async with connect(url, subprotocols=[protocol], additional_headers=self._headers()) as socket:
-            await _tell(socket, {"type": "connection_init"})
-            payload = {"query": WATCH, "variables": {"id": request_id}}
-            await _tell(socket, {"id": "1", "type": "subscribe", "payload": payload})
-            async for frame in socket:
-                message = json.loads(frame)
-                if message["type"] == "next":
-                    yield message["payload"]["data"]["request_status"]
-                elif message["type"] in ("complete", "error"):
-                    return
 
     def _addresses(self, base: str) -> str:
         return f"""
@@ -130,13 +118,3 @@ Heliograph is running. Stop it with Ctrl-C; what it accepted stays in {self._var
   Sandbox inbox   {base}/sandbox/inbox
   Health          {base}/health
 """
-
-
-async def _tell(socket: ClientConnection, message: Mapping[str, Any]) -> None:
-    await socket.send(json.dumps(message))
-
-
-def _line(event: Mapping[str, Any]) -> str:
-    clock = str(event["occurred_at"])[11:23]
-    extra = event["reason"] or (f"by {event['provider']}" if event["provider"] else "")
-    return f"  {clock}  {event['channel']:<6} {event['sequence']}  {event['status']:<10} {extra}".rstrip()

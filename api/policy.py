@@ -1,14 +1,18 @@
 """What the gateway's GraphQL is open to, by the settings."""
 
-from api import cli_dead_letters, cli_keys, demo
+from api import demo
+from api.cli import dead_letters, explain, keys, send, tail, top, watching
 from api.gateway.guard import Limits
 from api.gateway.manifest import read_manifest
 from api.gateway.validation import Policy
 from api.settings import Settings
 
 OWN = (
-    *(cli_keys.CREATE, cli_keys.LIST, cli_keys.REVOKE),
-    *(cli_dead_letters.LIST, cli_dead_letters.REPLAY, cli_dead_letters.REPLAY_WHERE),
+    *(keys.CREATE, keys.LIST, keys.REVOKE),
+    *(dead_letters.LIST, dead_letters.REPLAY, dead_letters.REPLAY_WHERE),
+    *(send.SEND, send.SEND_BATCH, watching.GET_NOTIFICATION, watching.GET_REQUEST),
+    *(watching.WATCH_NOTIFICATION, watching.WATCH_REQUEST, watching.WATCH_PROGRESS, tail.FEED, tail.NEWEST),
+    *(explain.ONE, explain.MANY, explain.LETTER, top.SYSTEM, top.SYSTEM_STATUS),
     *(demo.CREATE_USER, demo.REGISTER_DEVICE, demo.CREATE_TEMPLATE, demo.SEND, demo.WATCH),
 )
 """What our own command line and demonstration send; operators need them in strict mode too."""

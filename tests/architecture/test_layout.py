@@ -23,7 +23,7 @@ LAYOUT = {
         "notification.py recipient.py template.py retry.py events.py errors.py ports.py telemetry.py "
         "send.py deliver.py track.py"
     ),
-    "api": "cli.py bootstrap.py settings.py http.py security.py discovery.py",
+    "api": "cli/__init__.py bootstrap.py settings.py http.py security.py discovery.py",
     "api/gateway": "app.py tables.py repository.py feed.py guard.py migrations/__init__.py schema/__init__.py",
     "api/users": "app.py tables.py repository.py client.py migrations/__init__.py",
     "api/templates": "app.py tables.py repository.py client.py migrations/__init__.py",

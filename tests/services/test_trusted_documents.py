@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api import cli_keys
+from api.cli import keys as cli_keys
 from api.gateway.manifest import Manifest
 from api.gateway.validation import Policy
 from api.policy import OWN

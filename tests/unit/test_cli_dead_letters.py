@@ -11,7 +11,8 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from api import cli_dead_letters, cli_gateway
+from api.cli import dead_letters as cli_dead_letters
+from api.cli import gateway as cli_gateway
 from api.gateway.dead_letters import DeadLetterFilter
 from domain.ids import DEAD_LETTER, new_id
 from domain.notification import Channel

@@ -10,7 +10,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from api import cli, cli_explain, cli_gateway
+from api import cli
+from api.cli import explain as cli_explain
+from api.cli import gateway as cli_gateway
 from domain.notification import Outcome, Status
 from tests.services.gateway_fakes import KEY, READER, Gateway
 from tests.services.service_fakes import NOON

@@ -10,8 +10,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from api import cli_gateway, cli_keys
 from api.api_keys import ApiKey, NewKey
+from api.cli import gateway as cli_gateway
+from api.cli import keys as cli_keys
 from api.embedded import KEY_FILE
 from api.key_rules import checked
 from api.security import ALL_SCOPES, Principal

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from api.cli_gateway import Key, Url, ask, plain
+from api.cli.gateway import Key, Url, ask
+from api.cli.show import plain
 from domain.explain.story import Heading, Story, headline, one_can, story_lines
 from domain.ids import NOTIFICATION
 from domain.notification import Status

@@ -1,15 +1,16 @@
 """`heliograph dead-letters …`: what was given up on, and starting it again, against a running gateway."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from time import sleep
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from api.cli_gateway import Key, Url, ask, fail, moment, plain, show_page
+from api.cli.gateway import Key, Url, ask, fail
+from api.cli.show import moment, plain, show_page
+from api.cli.times import duration
 from domain.notification import Channel
 
 MAX_IDS = 100
@@ -26,9 +27,6 @@ _REPLAY = """{
 REPLAY = f"mutation ($ids: [ID!]!) {{ replay_dead_letters(ids: $ids) {_REPLAY} }}"
 REPLAY_WHERE = f"""mutation ($filter: DeadLetterFilter!, $limit: Int!, $rate: Int) {{
   replay_dead_letters_where(filter: $filter, limit: $limit, rate: $rate) {_REPLAY} }}"""
-
-_SINCE = re.compile(r"(\d{1,6})([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 app = typer.Typer(
     name="dead-letters", help="List the dead letters of a running gateway and replay them.", no_args_is_help=True
@@ -112,7 +110,7 @@ def _tell(answers: Iterator[Mapping[str, Any]]) -> None:
     for answer in answers:
         count += len(answer["replayed"])
         for refused in answer["refused"]:
-            typer.echo(f"{refused['id']}: {refused['message']}", err=True)
+            typer.echo(f"{refused['id']}: {plain(refused['message'])}", err=True)
             failed = failed or refused["code"] != "ALREADY_REPLAYED"
         if answer["more"]:
             typer.echo(f"Replayed {count:,}; more follow in {answer['seconds']:.0f} s.", err=True)
@@ -124,9 +122,8 @@ def _tell(answers: Iterator[Mapping[str, Any]]) -> None:
 def _filter(channel: Channel | None, since: str) -> dict[str, Any]:
     where: dict[str, Any] = {} if channel is None else {"channel": channel.value}
     if since:
-        matched = _SINCE.fullmatch(since)
-        if matched is None:
+        ago = duration(since)
+        if ago is None:
             fail("--since takes a number and s, m, h or d, such as 15m.")
-        ago = timedelta(**{_UNITS[matched[2]]: int(matched[1])})
         where["dead_lettered_after"] = (datetime.now(UTC) - ago).isoformat()
     return where

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from api.cli_gateway import Key, Url, ask, moment, plain, show_page
+from api.cli.gateway import Key, Url, ask
+from api.cli.show import moment, plain, show_page
 
 CREATE = """mutation ($input: CreateApiKeyInput!) {
   create_api_key(input: $input) {
