@@ -1,5 +1,15 @@
-"""The metrics that the roles tell, by name: with their labels, as dashboards and alerts may use them."""
+"""The metrics that the roles tell, by name: with their labels, as dashboards and alerts may use them.
 
+What a running system told, role by role, is in `scrapes/`; `tests.deploy.record` wrote it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+SCRAPES = Path(__file__).with_name("scrapes")
 COUNTERS = {
     "heliograph_http_requests_total": {"method", "route", "status"},
     "heliograph_graphql_operations_total": {"field", "outcome"},
@@ -7,6 +17,7 @@ COUNTERS = {
     "heliograph_queue_consumed_total": {"queue", "settled"},
     "heliograph_attempts_total": {"channel", "provider", "outcome"},
     "heliograph_status_changes_total": {"channel", "status"},
+    "heliograph_bounce_mails_total": {"result"},
     "heliograph_rows_removed_total": {"table"},
 }
 GAUGES = {
@@ -34,3 +45,11 @@ HISTOGRAMS = {
 }
 OF_THE_PROCESS: dict[str, set[str]] = {"process_resident_memory_bytes": set(), "process_cpu_seconds_total": set()}
 METRICS: dict[str, set[str]] = {**COUNTERS, **GAUGES, **HISTOGRAMS, **OF_THE_PROCESS}
+
+
+def recorded() -> Iterator[tuple[str, Sample]]:
+    """Every role and sample of the recordings."""
+    for path in sorted(SCRAPES.glob("*.prom")):
+        for family in text_string_to_metric_families(path.read_text()):
+            for sample in family.samples:
+                yield path.stem, sample
