@@ -79,5 +79,5 @@ def test_a_version_without_notes_makes_no_release(tmp_path: Path) -> None:
 
 
 def notes(version: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, NOTES, version]
+    command = [sys.executable, str(NOTES), version]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
