@@ -16,6 +16,7 @@ SECRETS = {
     "HELIOGRAPH_SECRET": "c3f7a10e94d2b8561f0e7a3c9d84b26e",
     "HELIOGRAPH_API_KEY": API_KEY,
 }
+pytestmark = pytest.mark.timeout(300)  # a dozen processes start first
 ROLES = ("users", "templates", "gateway", "email", "relay", "dispatch")
 """The Push Service is not among them: it would ask Google for its access token."""
 

@@ -22,6 +22,7 @@ from tests.servers.roles import API_KEY, free_port
 CREATE_USER = "mutation ($input: CreateUserInput!) { create_user(input: $input) { success message } }"
 SERVICES = ("users", "templates")
 DEADLINE = 40.0
+pytestmark = pytest.mark.timeout(300)  # a dozen processes start first
 
 
 class Deployed(msgspec.Struct, frozen=True):
