@@ -21,13 +21,21 @@ WORKERS ?= 3
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 
-.PHONY: help run test check format bench soak lock install install-dev clean
+.PHONY: help run up down test check format bench soak lock install install-dev clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(RUNTIME) $(GRAPHIQL) ## start everything in one process on port 8000 (PORT=…), with a demonstration
 	@exec $(BIN)/heliograph up --demo $(ARGS)
+
+up: ## with Docker instead: start every role, PostgreSQL, RabbitMQ and Redis as containers (ARGS='--scale email=2')
+	@docker/make-env
+	docker compose up --build --wait $(ARGS)
+	@docker/say-hello
+
+down: ## stop what `make up` started; the data stays (ARGS=--volumes removes it)
+	docker compose --profile '*' down $(ARGS)
 
 test: $(DEV) $(GRAPHIQL) ## run all tests against real PostgreSQL, Redis and RabbitMQ (WORKERS=3, ARGS='-k name')
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -38,6 +46,7 @@ check: $(DEV) ## lint, format, types, import contracts, generated files fresh
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/heliograph schema --check
+	$(BIN)/python -m api.settings_table --check
 
 format: $(DEV) ## format the code and repair what the linter can
 	$(BIN)/ruff check --fix-only .

@@ -78,7 +78,8 @@ class StaticDirectory:
 
 
 class RedisDirectory:
-    """A `Directory` that reads the registry, at most once a second for all callers together.
+    """A `Directory` that reads the registry once for all callers together, and at most once a second while it knows
+    somebody.
 
     While Redis is away the last known answer is given. Reading is done behind the callers' backs, unless nobody has
     asked for so long that what is known may be of no use.
@@ -94,22 +95,37 @@ class RedisDirectory:
         self._tasks = Tasks()
 
     async def locate(self, service: str) -> Sequence[str]:
-        """The base URLs of a service's live instances, the oldest first."""
-        return [instance.url for instance in await self.instances() if instance.service == service]
+        """The base URLs of a service's live instances, the oldest first.
+
+        Where none is known the registry is read before the caller is told so, however young the last answer is: it may
+        be of a moment ago, when Redis was slow or the first instance had not registered yet.
+        """
+        return _urls(service, await self.instances()) or _urls(service, await self._afresh())
 
     async def instances(self) -> Sequence[Instance]:
         """All live instances of all services, the oldest first."""
         age = self._clock() - self._asked_at
-        if age >= FRESH and self._asking is None:
-            self._asking = self._tasks.start("discovery: registry", self._ask())
-        if age >= USABLE and self._asking is not None:
-            await asyncio.wait([self._asking])
+        if age >= USABLE:
+            return await self._afresh()
+        if age >= FRESH:
+            _ = self._reading()
         return self._known
 
     async def close(self) -> None:
         """Let go of the connections. May be called twice."""
         await self._tasks.cancel()
         await self._registry.close()
+
+    async def _afresh(self) -> Sequence[Instance]:
+        """What is known after the reading that is under way, or a new one."""
+        await asyncio.wait([self._reading()])
+        return self._known
+
+    def _reading(self) -> asyncio.Task[None]:
+        """The reading that is under way: one for all who wait."""
+        if self._asking is None:
+            self._asking = self._tasks.start("discovery: registry", self._ask())
+        return self._asking
 
     async def _ask(self) -> None:
         try:
@@ -198,6 +214,10 @@ class _Registry:
     async def close(self) -> None:
         """Let go of the connections."""
         await self._redis.aclose()
+
+
+def _urls(service: str, instances: Sequence[Instance]) -> list[str]:
+    return [instance.url for instance in instances if instance.service == service]
 
 
 def _decoded(entry: bytes | str | None) -> Instance | None:

@@ -146,6 +146,13 @@ async def test_a_registry_that_was_flushed_is_healed_by_the_next_sign_of_life(re
         await until_located(directory, "users", "http://one")
 
 
+async def test_the_first_instance_is_found_however_lately_nobody_was(redis_url: str) -> None:
+    async with directory_at(redis_url, step=0.0) as directory:
+        assert await directory.locate("users") == []
+        async with registered(redis_url, instance("users", "http://one")):
+            await until_located(directory, "users", "http://one")
+
+
 async def test_redis_may_be_away_at_the_start(crashing_redis: RedisServer) -> None:
     url = crashing_redis.url
     async with registered(url, instance("users", "http://one")), directory_at(url) as directory:

@@ -1,6 +1,8 @@
 """Whole systems, started as processes the way users start them."""
 
+import json
 import re
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+import redis
 import yaml
 
 from tests.e2e.api import Api
@@ -20,11 +23,12 @@ JWT_SECRET = "b0d5e8f4a1c9267380ff5b7e6d21a4c8"
 GIVEN = {
     "POSTGRES_PASSWORD": "p",
     "RABBITMQ_PASSWORD": "r",
+    "GRAFANA_PASSWORD": "g",
     "HELIOGRAPH_SERVICE_TOKEN": "5d1e8a94c07b3f62",
     "HELIOGRAPH_SECRET": "c3f7a10e94d2b8561f0e7a3c9d84b26e",
     "HELIOGRAPH_JWT_SECRET": JWT_SECRET,
 }
-_VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(\w+)(?::?([-?])([^}]*))?\}")
 FAST = {"HELIOGRAPH_RETRY_SCHEDULE": "0.3,0.6", "HELIOGRAPH_LOG_LEVEL": "INFO"}
 
 
@@ -37,8 +41,9 @@ class Compose:
         self._addresses = addresses
 
     def roles(self) -> list[str]:
-        """The services that are roles of ours."""
-        return [name for name, service in self._services.items() if service.get("image") == "heliograph"]
+        """The services that are roles of ours, without those that a profile adds."""
+        ours = {name: service for name, service in self._services.items() if service.get("image") == "heliograph"}
+        return [name for name, service in ours.items() if not service.get("profiles")]
 
     def command(self, role: str) -> list[str]:
         """What follows `heliograph` on the command line."""
@@ -98,9 +103,7 @@ def start_compose(
     ports = {role: free_port() for role in ("gateway", "users", "templates", "sandbox", "smtp")}
     addresses = {
         "rabbitmq:5672": rabbitmq.create_vhost(name),
-        "redis:6379": redis_server.url,
-        "users:8000": f"http://127.0.0.1:{ports['users']}",
-        "templates:8000": f"http://127.0.0.1:{ports['templates']}",
+        "redis:6379": redis_server.fresh_database(),
         "sandbox:8090": f"http://127.0.0.1:{ports['sandbox']}",
         "sandbox:1025": f"smtp://127.0.0.1:{ports['smtp']}",
     }
@@ -116,15 +119,30 @@ def start_compose(
     for process in cluster.processes.values():
         if process.name != "migrate":
             process.wait_ready()
+    _wait_registered(addresses["redis:6379"], "users", "templates")
     return Running(cluster, ports["gateway"], ports["sandbox"], compose, ports)
+
+
+def _wait_registered(redis_url: str, *services: str, seconds: float = 30.0) -> None:
+    """Return when the registry names an instance of each: one is ready a moment before the others know."""
+    ends_at = time.monotonic() + seconds
+    with redis.Redis.from_url(redis_url, decode_responses=True) as registry:
+        while time.monotonic() < ends_at:
+            entries = [registry.get(key) for key in registry.scan_iter("heliograph:instance:*")]
+            if set(services) <= {json.loads(str(entry))["service"] for entry in entries if entry}:
+                return
+            time.sleep(0.05)
+    raise RuntimeError(f"not all of {', '.join(services)} registered within {seconds:g} s")
 
 
 def start_role(cluster: Cluster, compose: Compose, role: str, ports: Mapping[str, int]) -> None:
     """Start one service of the file, on a port of this machine."""
-    env = compose.environment(role)
+    env, port = compose.environment(role), ports.get(role) or free_port()
     if role == "sandbox":
         env["HELIOGRAPH_SANDBOX_SMTP_PORT"] = str(ports["smtp"])
-    cluster.add_role(role, *compose.command(role), port=ports.get(role) or free_port(), **env)
+    # A container is found under its name, a process of this machine under its port.
+    env["HELIOGRAPH_ADVERTISE_URL"] = f"http://127.0.0.1:{port}"
+    cluster.add_role(role, *compose.command(role), port=port, **env)
 
 
 @pytest.fixture(scope="module")
