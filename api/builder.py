@@ -30,6 +30,7 @@ from api.gateway.opt_outs import OptOuts
 from api.gateway.outbox import SqlOutbox
 from api.gateway.previews import Previews
 from api.gateway.queries import Queries
+from api.gateway.refused_addresses import RefusedAddresses
 from api.gateway.repository import SqlRequests
 from api.gateway.retirement import Retirer, SqlRefusals
 from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
@@ -282,7 +283,8 @@ class Builder:
     def add_relay(self, databases: Databases) -> None:
         """The status relay."""
         database = databases["gateway"]
-        relay = Relay(self.open_broker(), SqlStatusStore(database), SqlStatusLog(database), self.open_bell())
+        store = SqlStatusStore(database, RefusedAddresses(database, self.suppressions(databases)))
+        relay = Relay(self.open_broker(), store, SqlStatusLog(database), self.open_bell())
         self.system.add("relay", start=started(relay.start), stop=relay.stop)
 
     def add_worker(

@@ -71,7 +71,8 @@ class OutgoingPush(msgspec.Struct, frozen=True, kw_only=True):
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider said. `detail` is fit to be shown: no contact point, no secret.
 
-    `retry_after` (seconds) is what the provider asks for; `retire_contact_point` that this device token is dead.
+    `retry_after` (seconds) is what the provider asks for; `retire_contact_point`, with PERMANENT, that nothing will
+    ever reach this contact point: a device token that is dead, an address that does not exist.
     `rate_limited` says that a TRANSIENT is about how much we send, and not about this notification.
     """
 

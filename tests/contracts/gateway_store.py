@@ -9,6 +9,7 @@ from api.gateway.claims import SqlClaims
 from api.gateway.opt_outs import OptOuts
 from api.gateway.outbox import SqlOutbox
 from api.gateway.queries import Queries
+from api.gateway.refused_addresses import RefusedAddresses
 from api.gateway.repository import SqlRequests
 from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
 from api.gateway.suppressions import SqlSuppressions
@@ -35,9 +36,9 @@ class Store:
         self.requests = SqlRequests(self.database, self.queries, self.announced.extend)
         self.outbox = SqlOutbox(self.database)
         self.claims = SqlClaims(self.database)
-        self.status = SqlStatusStore(self.database)
         self.log = SqlStatusLog(self.database)
         self.suppressions = SqlSuppressions(self.database, "a secret that keys the hashes")
+        self.status = SqlStatusStore(self.database, RefusedAddresses(self.database, self.suppressions))
         self.people = People()
         opt_outs = OptOuts(self.people, self.suppressions)
         self.callbacks = SqlCallbacks(self.database, self.status, self.suppressions, opt_outs, self.announced.extend)

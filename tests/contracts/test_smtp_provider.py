@@ -117,6 +117,29 @@ async def test_an_address_beyond_ascii_goes_out_with_smtputf8(mailbox: Mailbox, 
 
 
 @pytest.mark.parametrize(
+    ("script", "retires"),
+    [
+        ({"RCPT": b"550 5.1.1 no such user"}, True),
+        ({"RCPT": b"550-5.2.1 this mailbox\r\n550 5.2.1 is switched off"}, True),
+        ({"RCPT": b"550 User unknown"}, True),
+        ({"RCPT": b"550 5.7.1 no such user here, for you"}, False),
+        ({"RCPT": b"552 5.2.2 mailbox full"}, False),
+        ({"RCPT": b"450 4.1.1 user unknown, for now"}, False),
+        ({"MAIL": b"550 5.1.1 no such sender"}, False),
+        ({"DATA": b"554 5.1.1 no such user"}, False),
+        ({DOT: b"550 5.1.1 no such user"}, False),
+    ],
+)
+async def test_only_a_refusal_of_the_address_itself_retires_it(
+    script: dict[str, bytes | list[bytes]], retires: bool
+) -> None:
+    async with ScriptedServer(script).running() as server:
+        answer = await send_to(server)
+    assert answer.retire_contact_point is retires
+    assert answer.outcome is not Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize(
     ("script", "outcome", "code"),
     [
         ({}, Outcome.ACCEPTED, "2.0.0"),

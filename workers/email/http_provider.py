@@ -49,10 +49,14 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What an error body says. `ours`: it is about us or our account, and not about this mail."""
+    """What an error body says. `ours`: it is about us or our account, and not about this mail.
+
+    `no_address`: it is about the recipient's address, which is none, and about nothing else.
+    """
 
     sentence: str | None = None
     ours: bool = False
+    no_address: bool = False
 
 
 class HttpEmailProvider(ABC):
@@ -133,7 +137,9 @@ class HttpEmailProvider(ABC):
             outcome, code = Outcome.TRANSIENT, "sender_refused"
         answer = self._answer(outcome, code, f"{self.title} answered {reply.status}: {_said(problem)}", mail)
         if outcome is not Outcome.TRANSIENT:
-            return answer
+            # An address beyond ASCII may be one that only this provider cannot write to.
+            gone = outcome is Outcome.PERMANENT and problem.no_address and mail.to.isascii()
+            return msgspec.structs.replace(answer, retire_contact_point=gone)
         wait = asked_to_wait(reply.headers, self._clock())
         return msgspec.structs.replace(answer, retry_after=wait, rate_limited=reply.status == 429)
 

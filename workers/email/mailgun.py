@@ -22,6 +22,7 @@ MAILGUN_EU_URL = "https://api.eu.mailgun.net"
 _DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _OURS = re.compile(r"'?from'? parameter|sandbox subdomains|domain\b.*\bnot (allowed|verified|activated)", re.IGNORECASE)
 """Refusals that are about our settings or our account."""
+_NO_ADDRESS = re.compile(r"'?to'? parameter is not a valid address", re.IGNORECASE)
 
 
 class MailgunProvider(HttpEmailProvider):
@@ -53,11 +54,11 @@ class MailgunProvider(HttpEmailProvider):
         return id if isinstance(id, str) else None
 
     def problem(self, content: Mapping[str, Any]) -> Problem:
-        """The message; `ours` by its words, since Mailgun has no codes."""
+        """The message; `ours` and `no_address` by its words, since Mailgun has no codes."""
         message = content.get("message")
         if not isinstance(message, str):
             return Problem()
-        return Problem(message, _OURS.match(message) is not None)
+        return Problem(message, _OURS.match(message) is not None, _NO_ADDRESS.match(message) is not None)
 
 
 def _fields(mail: OutgoingEmail) -> list[tuple[str, str]]:

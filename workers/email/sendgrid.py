@@ -4,6 +4,7 @@ A mail that is taken is answered with 202, an empty body and the id in `X-Messag
 `{"errors": [{"message", "field", "help"}]}`. Accounts with EU data residency have a host of their own.
 """
 
+import re
 from collections.abc import Mapping
 from email.utils import parseaddr
 from typing import Any
@@ -19,6 +20,8 @@ SENDGRID_EU_URL = "https://api.eu.sendgrid.com"
 
 _OURS = ("from", "reply_to")
 """Fields that come from our settings."""
+_RECIPIENT = re.compile(r"personalizations\.\d+\.to\.\d+\.email")
+_NO_ADDRESS = re.compile(r"does not contain a valid address\.?", re.IGNORECASE)
 
 
 class SendGridProvider(HttpEmailProvider):
@@ -44,14 +47,17 @@ class SendGridProvider(HttpEmailProvider):
         return reply.headers.get("x-message-id")
 
     def problem(self, content: Mapping[str, Any]) -> Problem:
-        """The first error's message; `ours` when all of them are about the sender."""
+        """The first error's message; `ours` when all of them are about the sender, `no_address` when the one is
+        about the recipient's."""
         listed = content.get("errors")
         errors = [error for error in listed if isinstance(error, dict)] if isinstance(listed, list) else []
         if not errors:
             return Problem()
         fields = [str(error.get("field") or "") for error in errors]
         ours = all(field.partition(".")[0] in _OURS for field in fields)
-        return Problem(_sentence(fields[0], errors[0].get("message")), ours)
+        message = errors[0].get("message")
+        no_address = len(errors) == 1 and _RECIPIENT.fullmatch(fields[0]) and _NO_ADDRESS.fullmatch(str(message))
+        return Problem(_sentence(fields[0], message), ours, bool(no_address))
 
 
 def _content(mail: OutgoingEmail) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from domain.notification import Channel
 from domain.outgoing import Delivered, OutgoingEmail
 from domain.ports import Claim, EmailProvider, Templates
 from domain.recipient import UNREACHABLE, email_problem
+from domain.refusals import REFUSED_ADDRESS
 from domain.template import Rendered, Renderer
 from workers.email.headers import wire_address
 from workers.email.return_path import ReturnPaths
@@ -106,6 +107,7 @@ def conclude(chained: Chained) -> Delivered:
         reason=answer.detail,
         retry_after=answer.retry_after,
         rate_limited=answer.rate_limited,
+        detail={REFUSED_ADDRESS: True} if answer.retire_contact_point else {},
     )
 
 

@@ -17,6 +17,7 @@ from domain.outgoing import Answer, OutgoingEmail
 from workers.email.discretion import MAX_DETAIL, discreet
 from workers.email.headers import wire_address
 from workers.email.mime import build, for_data, needs_smtputf8
+from workers.email.refused_address import refuses_address
 from workers.email.smtp_connection import Connection, DisconnectedError, MalformedReplyError, Reply, SmtpError
 from workers.email.smtp_limits import is_rate_limit
 
@@ -152,6 +153,7 @@ class Delivery:
             outcome=outcome,
             code="sender_refused" if ours else _code(reply),
             detail=detail[:MAX_DETAIL],
+            retire_contact_point=_no_such_address(stage, outcome, reply),
             rate_limited=is_rate_limit(reply.code, reply.text),
         )
 
@@ -166,6 +168,10 @@ def _outcome(stage: Stage, code: int, *, international: bool) -> Outcome:
     if stage is Stage.SENDER and not international:
         return Outcome.TRANSIENT
     return Outcome.PERMANENT
+
+
+def _no_such_address(stage: Stage, outcome: Outcome, reply: Reply) -> bool:
+    return stage is Stage.RECIPIENT and outcome is Outcome.PERMANENT and refuses_address(reply.code, reply.text)
 
 
 def _code(reply: Reply) -> str:
