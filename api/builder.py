@@ -221,7 +221,7 @@ class Builder:
         self.open_changes().heed(eraser.heed)
         callbacks = self.callbacks(databases, users)
         previews, renderer, dead_letters = Previews(templates), Renderer(), SqlDeadLetters(database)
-        ahead = Ahead(renderer)
+        ahead, hosts = Ahead(renderer), frozenset(self.settings.attachment_hosts)
         self.system.add("requests", stop=requests.drain)
         self.system.add("previews", stop=started(previews.close))
         self.system.add("compiler", stop=started(ahead.close))
@@ -230,7 +230,7 @@ class Builder:
         self.system.add("feed follower", start=feed.start, stop=feed.stop)
         return gateway_app(
             GatewayServices(
-                send_ports=SendPorts(requests, users, templates, suppressions, renderer, ahead),
+                send_ports=SendPorts(requests, users, templates, suppressions, renderer, ahead, hosts),
                 queries=queries,
                 cancel=Actions(status_store, queries, self.announce).cancel,
                 acknowledge=Acknowledgements(callbacks, queries).acknowledge,

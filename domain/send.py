@@ -39,7 +39,10 @@ class Requests(Protocol):
 
 
 class SendPorts(msgspec.Struct, frozen=True):
-    """What accepting needs from the outside. `ahead` fills the cache of `renderer`; None: nobody waits for it."""
+    """What accepting needs from the outside. `ahead` fills the cache of `renderer`; None: nobody waits for it.
+
+    `attachment_hosts` may have attachments beside the hosts of the public internet.
+    """
 
     requests: Requests
     recipients: Recipients
@@ -47,6 +50,7 @@ class SendPorts(msgspec.Struct, frozen=True):
     suppressions: Suppressions
     renderer: Renderer
     ahead: Ahead | None = None
+    attachment_hosts: frozenset[str] = frozenset()
 
 
 async def send(submission: Submission, ports: SendPorts) -> Receipt:
@@ -84,7 +88,7 @@ async def _accepted_before(submission: Submission, fingerprint: str, ports: Send
 
 async def _prepare(submission: Submission, fingerprint: str, ports: SendPorts) -> Order:
     now = datetime.now(UTC)
-    problems = shape_problems(submission, now)
+    problems = shape_problems(submission, now, ports.attachment_hosts)
     if problems:
         raise ValidationFailed(problems)
     ref = submission.template
@@ -114,6 +118,7 @@ async def _prepare(submission: Submission, fingerprint: str, ports: SendPorts) -
         deliver_by=submission.deliver_by,
         drafts=_marked(drafts) if test else drafts,
         test=test,
+        attachments=tuple(ref.named() for ref in submission.files),
     )
 
 
