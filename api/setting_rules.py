@@ -42,7 +42,7 @@ def with_scheme(url: str, schemes: tuple[str, ...]) -> str:
     return url
 
 
-def host(text: str) -> str:
+def allowed_host(text: str) -> str:
     """A host, or host:port, in lower case."""
     parts = urlsplit(f"//{text}")
     _ = parts.port  # a port that cannot be raises ValueError by itself

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.provider_rates import ProviderRate, parse_rates
-from api.setting_rules import host, host_and_port, known_providers, origin, with_scheme
+from api.setting_rules import allowed_host, host_and_port, known_providers, origin, with_scheme
 from domain.deliver import LEASE_MARGIN
 from domain.errors import ConfigurationError
 from domain.recipient import email_problem
@@ -279,7 +279,7 @@ class Settings(BaseSettings):
     @field_validator("attachment_hosts")
     @classmethod
     def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(host, value))
+        return tuple(map(allowed_host, value))
 
     @field_validator("allowed_origins")
     @classmethod

@@ -39,6 +39,15 @@ class PushOptions(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[PushAction, ...] = ()
 
 
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that goes with a mail. `lines` is its content in base64, in lines of 76 with CRLF, cut into pieces."""
+
+    filename: str
+    content_type: str
+    content: bytes
+    lines: tuple[bytes, ...]
+
+
 class OutgoingEmail(msgspec.Struct, frozen=True, kw_only=True):
     """One mail to one address. Addresses are validated; subject and names hold no CR, LF or NUL.
 
@@ -56,6 +65,7 @@ class OutgoingEmail(msgspec.Struct, frozen=True, kw_only=True):
     notification_id: str
     headers: tuple[tuple[str, str], ...] = ()
     envelope_sender: str | None = None
+    files: tuple[File, ...] = ()
 
 
 class OutgoingPush(msgspec.Struct, frozen=True, kw_only=True):

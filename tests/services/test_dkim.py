@@ -1,7 +1,6 @@
 """Mail by SMTP is signed, and whoever gets it can check it."""
 
 from base64 import b64encode
-from collections.abc import Callable
 from pathlib import Path
 
 import dkim
@@ -23,6 +22,7 @@ from domain.errors import ConfigurationError
 from domain.notification import Outcome
 from tests.contracts.smtp_servers import ScriptedServer, mail, provider_for
 from workers.email.dkim_signer import DkimSigner
+from workers.email.smtp_delivery import Sign
 
 DEADLINE = 10.0
 RSA_KEY, ED25519_KEY = rsa(65537, 2048), Ed25519PrivateKey.generate()
@@ -48,7 +48,7 @@ def verified(message: bytes, key: Key) -> bool:
     return bool(dkim.verify(message, dnsfunc=lambda name, timeout=5: keys.get(name)))
 
 
-async def received(sign: Callable[[bytes], bytes] | None) -> bytes:
+async def received(sign: Sign | None) -> bytes:
     """Our mail as the next server has it."""
     async with ScriptedServer().running() as server:
         provider = provider_for(server.url(), sign=sign)

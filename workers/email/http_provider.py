@@ -13,6 +13,7 @@ What is for the operator to mend (a key, an account, a sender that is not verifi
 recipient the notification, and the next provider may have no such trouble.
 """
 
+import asyncio
 import ssl
 import time
 from abc import ABC, abstractmethod
@@ -21,9 +22,10 @@ from typing import Any
 
 import msgspec
 
+from domain.attachments import filename_problem, type_problem
 from domain.errors import ConfigurationError
 from domain.notification import Outcome
-from domain.outgoing import Answer, OutgoingEmail
+from domain.outgoing import Answer, File, OutgoingEmail
 from workers.email.discretion import MAX_DETAIL, discreet
 from workers.email.headers import refuse_breaks, wire_address
 from workers.email.mime import extra_field
@@ -96,7 +98,10 @@ class HttpEmailProvider(ABC):
 
     @abstractmethod
     def request(self, mail: OutgoingEmail) -> Request:
-        """The mail in the provider's words. Raises ValueError for what it cannot hold; see `checked`."""
+        """The mail in the provider's words. Raises ValueError for what it cannot hold; see `checked`.
+
+        One with files is written in a thread: work on pieces of them, so that the event loop has its turn in between.
+        """
 
     @abstractmethod
     def message_id(self, reply: Reply) -> str | None:
@@ -109,7 +114,7 @@ class HttpEmailProvider(ABC):
     async def send(self, mail: OutgoingEmail, deadline: float) -> Answer:
         """One mail to one recipient within `deadline` seconds. Never raises for an answer, never tries twice."""
         try:
-            request = self.request(mail)
+            request = await asyncio.to_thread(self.request, mail) if mail.files else self.request(mail)
         except ValueError as error:
             return self._answer(Outcome.PERMANENT, "unsendable", f"It cannot be mailed: {error}", mail)
         headers = {**self._headers, "content-type": request.content_type}
@@ -158,9 +163,17 @@ def checked(mail: OutgoingEmail) -> OutgoingEmail:
         refuse_breaks(value)
     for name, value in mail.headers:
         extra_field(name, value)
+    for file in mail.files:
+        if problem := filename_problem(file.filename) or type_problem(file.content_type):
+            raise ValueError(f"An attachment {problem}.")
     if not (mail.text or mail.html):
         raise ValueError("A mail needs a text or an HTML body.")
     return msgspec.structs.replace(mail, to=wire_address(mail.to), sender=wire_address(mail.sender))
+
+
+def base64_text(file: File) -> str:
+    """A file's content in base64 on one line."""
+    return b"".join(piece.replace(b"\r\n", b"") for piece in file.lines).decode("ascii")
 
 
 def mailbox_text(name: str | None, address: str) -> str:

@@ -5,13 +5,13 @@ A mail that is taken is answered with 202, an empty body and the id in `X-Messag
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import parseaddr
 from typing import Any
 
 import msgspec
 
-from domain.outgoing import OutgoingEmail
+from domain.outgoing import File, OutgoingEmail
 from workers.email.http_provider import HttpEmailProvider, Problem, Request, checked
 from workers.http_pool import Reply
 
@@ -40,7 +40,8 @@ class SendGridProvider(HttpEmailProvider):
 
     def request(self, mail: OutgoingEmail) -> Request:
         """One personalization with one recipient."""
-        return Request("/v3/mail/send", "application/json", msgspec.json.encode(_content(checked(mail))))
+        content = msgspec.json.encode(_content(checked(mail)))
+        return Request("/v3/mail/send", "application/json", _with_files(content, mail.files) if mail.files else content)
 
     def message_id(self, reply: Reply) -> str | None:
         """The header that SendGrid's own events begin their `sg_message_id` with."""
@@ -80,6 +81,17 @@ def _content(mail: OutgoingEmail) -> dict[str, Any]:
         else:
             content["headers"][name] = value
     return content
+
+
+def _with_files(content: bytes, files: Sequence[File]) -> bytes:
+    """The same object with `attachments`, put together piece by piece."""
+    pieces = [content.removesuffix(b"}"), b',"attachments":[']
+    for file in files:
+        described = {"filename": file.filename, "type": file.content_type, "disposition": "attachment"}
+        pieces += [msgspec.json.encode(described).removesuffix(b"}"), b',"content":"']
+        pieces += [piece.replace(b"\r\n", b"") for piece in file.lines]
+        pieces += [b'"}', b","]
+    return b"".join([*pieces[:-1], b"]}"])
 
 
 def _mailbox(name: str | None, address: str) -> dict[str, str]:
