@@ -94,8 +94,10 @@ def is_allowed(url: str, hosts: Collection[str]) -> bool:
 
 def filename_problem(name: str) -> str | None:
     """Why no mail can carry a file of that name, or None."""
-    if not name.strip() or name.strip() in (".", ".."):
+    if name.strip() in ("", ".", ".."):
         return "is empty, or no name of a file"
+    if name != name.strip():
+        return "takes a name without spaces at its ends"
     if _NOT_IN_NAMES.search(name):
         return "takes a name without a path, quotes and control characters"
     if len(name.encode()) > MAX_FILENAME_BYTES:
@@ -120,7 +122,7 @@ def filename_of(url: str) -> str:
     if len(name.encode()) > MAX_FILENAME_BYTES:
         kept = dot + extension if dot and len(extension.encode()) <= 20 else ""
         room = MAX_FILENAME_BYTES - len(kept.encode())
-        name = (stem if kept else name).encode()[:room].decode(errors="ignore") + kept
+        name = (stem if kept else name).encode()[:room].decode(errors="ignore").strip() + kept
     return UNNAMED if filename_problem(name) else name
 
 

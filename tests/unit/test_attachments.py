@@ -85,6 +85,8 @@ def test_a_name_without_a_path_is_fine(name: str) -> None:
         ".",
         "..",
         "a/b",
+        " a",
+        "a ",
         "..\\b",
         'a"b',
         "a\r\nBcc: x@example.com",

@@ -165,6 +165,7 @@ class Connection(asyncio.Protocol):
             return
         self._asked -= 1
         self._replies.append(reply)
+        self._writable.set()  # who is still pouring may stop
 
     def _fail(self, failure: Exception) -> None:
         self._failure = self._failure or failure
