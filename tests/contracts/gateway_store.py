@@ -13,6 +13,7 @@ from api.gateway.refused_addresses import RefusedAddresses
 from api.gateway.repository import SqlRequests
 from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
 from api.gateway.suppressions import SqlSuppressions
+from domain.attachments import Attachment
 from domain.events import DeliveryItem, StatusChanged
 from domain.ids import NOTIFICATION, REQUEST, new_id
 from domain.notification import Channel, Priority, Status
@@ -112,6 +113,7 @@ def order(
     channel: Channel = Channel.EMAIL,
     *,
     test: bool = False,
+    attachments: tuple[Attachment, ...] = (),
 ) -> Order:
     id = new_id(REQUEST)
     drafts = tuple(
@@ -144,6 +146,7 @@ def order(
         deliver_by=None,
         drafts=drafts,
         test=test,
+        attachments=attachments,
     )
 
 

@@ -88,10 +88,18 @@ def _body_hash(body: Sequence[bytes]) -> bytes:
     """The `bh` of a body in pieces of whole lines: what is relaxed is relaxed line by line, but for the last lines."""
     digest = hashlib.sha256()
     *most, last = body
-    for piece in most:  # a line after it keeps its own empty lines from being taken for the body's last ones
-        digest.update(Relaxed.canonicalize_body(piece + _A_LINE).removesuffix(_A_LINE))
+    for piece in most:
+        digest.update(_relaxed(piece))
     digest.update(Relaxed.canonicalize_body(last))
     return base64.b64encode(digest.digest())
+
+
+def _relaxed(piece: bytes) -> bytes:
+    """A piece that others follow: what is base64 stays as it is."""
+    if b" " not in piece and b"\t" not in piece:
+        return piece
+    # A line after it keeps its own empty lines from being taken for the body's last ones.
+    return Relaxed.canonicalize_body(piece + _A_LINE).removesuffix(_A_LINE)  # type: ignore[no-any-return]
 
 
 class _Signing(dkim.DKIM):  # type: ignore[misc]  # shipped without types

@@ -16,7 +16,7 @@ from domain.outgoing import File
 _CRLF = b"\r\n"
 _LINE = 76
 _OCTETS_A_LINE = _LINE // 4 * 3
-_OCTETS_A_PIECE = 1024 * _OCTETS_A_LINE
+_OCTETS_A_PIECE = 256 * _OCTETS_A_LINE
 _QUOTABLE = re.compile(r"[!#-\[\]-~]([ !#-\[\]-~]{0,58}[!#-\[\]-~])?")
 """Printable ASCII without quotes and backslashes, short enough for a line; and not at an end, where a space is lost."""
 _SECTION = 50  # characters of a name on one line
@@ -24,7 +24,7 @@ _ESCAPED = re.compile(r"(?:%[0-9A-F]{2}|[^%])")
 
 
 def base64_lines(content: bytes) -> Iterator[bytes]:
-    """`content` in base64 (RFC 2045, 6.8), piece by piece: some 80 kB each, of whole lines."""
+    """`content` in base64 (RFC 2045, 6.8), piece by piece: some 20 kB each, of whole lines."""
     for start in range(0, len(content), _OCTETS_A_PIECE):
         encoded = b2a_base64(content[start : start + _OCTETS_A_PIECE], newline=False)
         yield _CRLF.join([*(encoded[at : at + _LINE] for at in range(0, len(encoded), _LINE)), b""])
