@@ -150,7 +150,7 @@ class ScriptedServer:
         """Streams over TLS. `StreamWriter.start_tls` cannot cope with a client that refuses (Python 3.11)."""
         assert self._tls is not None
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
+        reader = asyncio.StreamReader(limit=LONGEST_MAIL)
         protocol = asyncio.StreamReaderProtocol(reader)
         encrypted = await loop.start_tls(plain, protocol, self._tls, server_side=True)
         if encrypted is None:
