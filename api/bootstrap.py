@@ -138,6 +138,7 @@ SECRETS = {
     "templates": ("service_token",),
     "email": ("service_token", "secret"),
     "push": ("service_token", "secret"),
+    "relay": ("service_token", "secret"),
     "bounces": ("service_token", "secret"),
 }
 """The settings of each role that nobody may guess."""

@@ -20,6 +20,7 @@ from api.gateway.callbacks import SqlCallbacks
 from api.gateway.claims import SqlClaims
 from api.gateway.opt_outs import OptOuts
 from api.gateway.outbox import SqlOutbox
+from api.gateway.refused_addresses import RefusedAddresses
 from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
 from api.gateway.suppressions import SqlSuppressions
 from api.health import OPTIONAL, health_routes
@@ -241,9 +242,10 @@ class Builder:
     def add_relay(self, databases: Databases) -> None:
         """The status relay."""
         database = databases["gateway"]
+        store = SqlStatusStore(database, RefusedAddresses(database, self.suppressions(databases)))
         relay = Relay(
             self.open_broker(),
-            SqlStatusStore(database),
+            store,
             SqlStatusLog(database),
             self.open_bell(),
             tracer=self.tracer,

@@ -11,11 +11,11 @@ from workers.email.http_provider import CONNECTIONS
 from workers.email.mailgun import MailgunProvider
 from workers.email.sendgrid import SendGridProvider
 from workers.email.smtp import SmtpProvider
+from workers.email.smtp_delivery import Sign
 from workers.pacing import Pace, Rate
 from workers.push.fcm import FcmProvider
 from workers.push.onesignal import OneSignalProvider
 
-Sign = Callable[[bytes], bytes]
 Maker = Callable[[Settings], EmailProvider]
 
 

@@ -13,6 +13,7 @@ from api.templates.client import TemplatesClient
 from domain.notification import Channel
 from domain.ports import EmailProvider, PushProvider, Sender
 from domain.tracing import UNTRACED, Tracer
+from workers.email.attachments import Attachments
 from workers.email.dkim_signer import DkimSigner
 from workers.email.return_path import ReturnPaths
 from workers.email.service import EmailSender, EmailSettings
@@ -30,6 +31,7 @@ class Senders:
 
     def __init__(self, settings: Settings, system: System, meters: Meters, tracer: Tracer = UNTRACED) -> None:
         self._settings, self._system, self._meters, self._tracer = settings, system, meters, tracer
+        self._files: Attachments | None = None
 
     def email(self, templates: TemplatesClient) -> Sender:
         """Email's way out."""
@@ -57,7 +59,19 @@ class Senders:
             return_paths=return_paths(self._settings),
             unsubscribe_url=links_of(self._settings).url_of,
         )
-        return EmailSender(chain, templates, settings)
+        return EmailSender(chain, templates, settings, attachments=self._attachments())
+
+    def _attachments(self) -> Attachments:
+        """What fetches attachments, for live mail and for tests: one, so that there is one bound."""
+        if self._files is None:
+            settings = self._settings
+            self._files = Attachments(
+                frozenset(settings.attachment_hosts),
+                max_bytes=settings.attachment_max_bytes,
+                max_bytes_together=settings.attachments_max_bytes,
+            )
+            self._system.add("attachments", stop=self._files.close)
+        return self._files
 
     def push(self, templates: TemplatesClient) -> Sender:
         """Push's way out."""

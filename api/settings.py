@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.provider_rates import ProviderRate, parse_rates
+from api.setting_rules import allowed_host, host_and_port, known_providers, origin, with_scheme
 from domain.deliver import LEASE_MARGIN
 from domain.errors import ConfigurationError
 from domain.recipient import email_problem
@@ -155,6 +156,15 @@ class Settings(BaseSettings):
     dkim_key_file: str | None = Field(
         None, validate_default=True, description="Path of the private key in PEM: RSA or Ed25519."
     )
+    attachment_hosts: Names = Field(
+        (),
+        description="Hosts that attachments may come from beside those of the public internet, by http too, with "
+        "commas: `files.internal`, `127.0.0.1:9000`. For the gateway and the Email Service.",
+    )
+    attachment_max_bytes: int = Field(10_000_000, ge=1, le=100_000_000, description="Bytes of one attachment at most.")
+    attachments_max_bytes: int = Field(
+        20_000_000, ge=1, le=100_000_000, description="Bytes of all attachments of one mail at most."
+    )
     push_providers: Names = Field(("fcm",), description="In order of preference, with commas: `fcm`, `onesignal`.")
     fcm_project: str = Field("heliograph-sandbox", description="The Firebase project.")
     fcm_credentials: str | None = Field(None, description="Path of the service account's JSON file.")
@@ -198,7 +208,14 @@ class Settings(BaseSettings):
             raise ValueError("needs HELIOGRAPH_TRUSTED_DOCUMENTS, or nothing at all could be asked for")
         return value
 
-    @field_validator("email_providers", "push_providers", "allowed_origins", "transactional_categories", mode="before")
+    @field_validator(
+        "email_providers",
+        "push_providers",
+        "allowed_origins",
+        "transactional_categories",
+        "attachment_hosts",
+        mode="before",
+    )
     @classmethod
     def _names(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -230,7 +247,7 @@ class Settings(BaseSettings):
     @field_validator("email_providers")
     @classmethod
     def _email_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _known(value, EMAIL_PROVIDERS)
+        return known_providers(value, EMAIL_PROVIDERS)
 
     @field_validator("email_from", "email_reply_to", "bounce_address")
     @classmethod
@@ -245,7 +262,7 @@ class Settings(BaseSettings):
         if value is not None and not info.data.get("bounce_address"):
             raise ValueError("needs HELIOGRAPH_BOUNCE_ADDRESS, or nothing would come")
         if value is not None:
-            _host_and_port(value)
+            host_and_port(value)
         return value
 
     @field_validator("dkim_key_file")
@@ -261,12 +278,17 @@ class Settings(BaseSettings):
     @field_validator("push_providers")
     @classmethod
     def _push_provider(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _known(value, PUSH_PROVIDERS)
+        return known_providers(value, PUSH_PROVIDERS)
+
+    @field_validator("attachment_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(allowed_host, value))
 
     @field_validator("allowed_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_origin, value))
+        return tuple(map(origin, value))
 
     @field_validator("delivery_deadline_seconds")
     @classmethod
@@ -278,12 +300,12 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _broker(cls, value: str) -> str:
-        return _scheme(value, ("memory://", "amqp://", "amqps://"))
+        return with_scheme(value, ("memory://", "amqp://", "amqps://"))
 
     @field_validator("feed_url", "cache_url")
     @classmethod
     def _redis(cls, value: str) -> str:
-        return _scheme(value, ("memory://", "redis://", "rediss://"))
+        return with_scheme(value, ("memory://", "redis://", "rediss://"))
 
     @field_validator("rate_limit")
     @classmethod
@@ -293,7 +315,7 @@ class Settings(BaseSettings):
     @field_validator("discovery_url")
     @classmethod
     def _registry(cls, value: str | None) -> str | None:
-        return value if value is None else _scheme(value, ("redis://", "rediss://"))
+        return value if value is None else with_scheme(value, ("redis://", "rediss://"))
 
     @field_validator(
         "advertise_url",
@@ -309,7 +331,7 @@ class Settings(BaseSettings):
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
         if value is not None:
-            parts = urlsplit(_scheme(value, ("http://", "https://")))
+            parts = urlsplit(with_scheme(value, ("http://", "https://")))
             if not parts.hostname or parts.port == 0:  # a port that cannot be raises ValueError by itself
                 raise ValueError("must name a host")
         return value
@@ -317,7 +339,7 @@ class Settings(BaseSettings):
     @property
     def bounce_endpoint(self) -> tuple[str, int] | None:
         """Host and port of `bounce_listen`."""
-        return None if self.bounce_listen is None else _host_and_port(self.bounce_listen)
+        return None if self.bounce_listen is None else host_and_port(self.bounce_listen)
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -343,39 +365,3 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors()[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigurationError(f"{name}: {first['msg']}.") from error
-
-
-def _known(names: tuple[str, ...], known: frozenset[str]) -> tuple[str, ...]:
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise ValueError(f"takes {', '.join(sorted(known))}, not {', '.join(unknown) or 'nothing'}")
-    if len(set(names)) < len(names):
-        raise ValueError("names a provider twice")
-    return names
-
-
-def _origin(text: str) -> str:
-    """An origin as browsers name it: in lower case, without the port that its scheme has anyway."""
-    parts = urlsplit(text)
-    port = parts.port  # a port that cannot be raises ValueError by itself
-    if text == "*":
-        return text
-    if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
-        raise ValueError(f"takes origins such as https://shop.example, not {text}")
-    usual = {"http": 80, "https": 443}.get(parts.scheme)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + ("" if port in (None, usual) else f":{port}")
-
-
-def _host_and_port(text: str) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
-    port = parts.port  # a port that cannot be raises ValueError by itself
-    if not parts.hostname or port is None or parts.path or parts.query or parts.fragment or parts.username:
-        raise ValueError(f"takes host:port such as 127.0.0.1:2525, not {text}")
-    return parts.hostname, port
-
-
-def _scheme(url: str, schemes: tuple[str, ...]) -> str:
-    if not url.startswith(schemes):
-        raise ValueError(f"must start with {' or '.join(schemes)}")
-    return url

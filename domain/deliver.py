@@ -28,6 +28,7 @@ from domain.outgoing import Delivered
 from domain.ports import Claim, Sender, Settlement, Standings
 from domain.reasons import Attempted, written
 from domain.recipient import Decision, Purpose, Standing, may_contact
+from domain.refusals import REFUSED_ADDRESS
 from domain.retry import AfterUnknown, GiveUp, RetryPolicy
 from domain.text import cleaned
 
@@ -84,7 +85,7 @@ async def deliver(
     delivered = await sender.send(addressed(claim, standing), deadline)
     if delivered.outcome is None:
         return HandBack(claim, delivered.retry_after or PAUSE, delivered.reason or "no provider is available")
-    ending = conclude(claim, delivered, policy, clock.now())
+    ending = conclude(claim, _about(claim, standing, delivered), policy, clock.now())
     decided = attempted(claim, standing, decision, delivered.routes, started_at)
     return _settled(claim, sending(claim, started_at), _remembered(_explained(ending, decided), standing))
 
@@ -128,6 +129,16 @@ def addressed(claim: Claim, standing: Standing) -> Claim:
     if len(devices) != len(recipient.devices):
         recipient = msgspec.structs.replace(recipient, devices=devices)
     return msgspec.structs.replace(claim, recipient=recipient)
+
+
+def _about(claim: Claim, standing: Standing, delivered: Delivered) -> Delivered:
+    """Without the word that the address is refused, where that is not the address that the store knows: the user has
+    changed it since, and no address travels in a report."""
+    now = None if standing.recipient is None else standing.recipient.email
+    if REFUSED_ADDRESS not in delivered.detail or now == claim.recipient.email:
+        return delivered
+    detail = {name: value for name, value in delivered.detail.items() if name != REFUSED_ADDRESS}
+    return msgspec.structs.replace(delivered, detail=detail)
 
 
 def _remembered(change: StatusChanged, standing: Standing) -> StatusChanged:

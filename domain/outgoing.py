@@ -40,6 +40,15 @@ class PushOptions(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[PushAction, ...] = ()
 
 
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that goes with a mail. `lines` is its content in base64, in lines of 76 with CRLF, cut into pieces."""
+
+    filename: str
+    content_type: str
+    content: bytes
+    lines: tuple[bytes, ...]
+
+
 class OutgoingEmail(msgspec.Struct, frozen=True, kw_only=True):
     """One mail to one address. Addresses are validated; subject and names hold no CR, LF or NUL.
 
@@ -57,6 +66,7 @@ class OutgoingEmail(msgspec.Struct, frozen=True, kw_only=True):
     notification_id: str
     headers: tuple[tuple[str, str], ...] = ()
     envelope_sender: str | None = None
+    files: tuple[File, ...] = ()
 
 
 class OutgoingPush(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +82,8 @@ class OutgoingPush(msgspec.Struct, frozen=True, kw_only=True):
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider said. `detail` is fit to be shown: no contact point, no secret.
 
-    `retry_after` (seconds) is what the provider asks for; `retire_contact_point` that this device token is dead.
+    `retry_after` (seconds) is what the provider asks for; `retire_contact_point`, with PERMANENT, that nothing will
+    ever reach this contact point: a device token that is dead, an address that does not exist.
     `rate_limited` says that a TRANSIENT is about how much we send, and not about this notification.
     """
 

@@ -2,6 +2,8 @@
 
 Each has at least two adapters (one embedded, one for many machines) and one contract suite in `tests/contracts` that
 all of them pass. Every call on the outside has a deadline of its own and fails with an error of `domain.errors`.
+
+`Claim` and `Settlement` are written down in `domain.claims` and belong to the protocols here: import them from either.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -11,52 +13,15 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from domain.claims import Claim as Claim
+from domain.claims import Settlement as Settlement
 from domain.events import DeliveryItem, StatusChanged
 from domain.notification import Channel, Priority, Status
-from domain.outgoing import Answer, Delivered, OutgoingEmail, OutgoingPush, Pinned, PushOptions
+from domain.outgoing import Answer, Delivered, OutgoingEmail, OutgoingPush
 from domain.recipient import Device, Recipient, Standing, Suppressed
-from domain.template import Content, Template, TemplateVersion
+from domain.template import Template, TemplateVersion
 
 # ------------------------------------------------------------------------------------------------ the status store
-
-
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A notification that this worker, and nobody else, may deliver now. Times are the database's clock.
-
-    `uncertain` says that an earlier attempt may have reached the recipient; `attempts_used` does not count this one.
-    `refused_devices` are those that earlier attempts need not be repeated for. `test`: it goes to the sandbox only.
-    """
-
-    id: str
-    token: str
-    attempt: int
-    attempts_used: int
-    claimed_at: datetime
-    lease_until: datetime
-    channel: Channel
-    category: str
-    priority: Priority
-    status: Status
-    recipient: Recipient
-    template: Pinned | None
-    content: Content | None
-    variables: dict[str, Any]
-    push: PushOptions | None
-    deliver_by: datetime | None
-    uncertain: bool
-    request_id: str
-    correlation_id: str
-    traceparent: str | None = None
-    refused_devices: frozenset[str] = frozenset()
-    test: bool = False
-
-
-class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a claim: the changes to report, in order. Stored on the claim before they are reported (R3)."""
-
-    id: str
-    token: str
-    changes: tuple[StatusChanged, ...]
 
 
 class Claims(Protocol):

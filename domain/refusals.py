@@ -1,12 +1,28 @@
-"""Which devices a provider refused for good: what a delivery attempt learned about a device, not a notification."""
+"""Which devices and addresses a provider refused for good: what a delivery attempt learned about a contact point, and
+not only about its notification."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from domain.events import StatusChanged
+from domain.notification import Status
+from domain.text import anonymous
 
 MAX_DEVICE_ID = 40
+MAX_CODE = 60
+REFUSED_ADDRESS = "refused_address"
+"""In the detail of a FAILED: the address does not exist, a mail server says. Nothing was sent, so it is no BOUNCED."""
+
+
+class RefusedAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """A notification whose address was refused. `token` is the claim's under which that was heard."""
+
+    notification_id: str
+    token: str
+    code: str | None
 
 
 def refused_for_good(changes: Iterable[StatusChanged]) -> dict[str, datetime]:
@@ -22,6 +38,20 @@ def refused_for_good(changes: Iterable[StatusChanged]) -> dict[str, datetime]:
             at = asked.get(device_id, change.occurred_at)
             refused[device_id] = max(at, refused.get(device_id, at))
     return refused
+
+
+def refused_addresses(changes: Iterable[StatusChanged]) -> list[RefusedAddress]:
+    """Those that speak of a refused address. Whether the claim still holds is for the store to say."""
+    return [
+        RefusedAddress(notification_id=change.notification_id, token=change.token, code=_code(change.detail))
+        for change in changes
+        if change.status is Status.FAILED and change.detail.get(REFUSED_ADDRESS) is True and change.token is not None
+    ]
+
+
+def _code(detail: Mapping[str, Any]) -> str | None:
+    code = detail.get("code")
+    return anonymous(code, MAX_CODE) if isinstance(code, str) else None
 
 
 def _retired(devices: Any) -> Iterator[str]:

@@ -43,6 +43,7 @@ class SendPorts(msgspec.Struct, frozen=True):
     """What accepting needs from the outside. `ahead` fills the cache of `renderer`; None: nobody waits for it.
 
     With a `tracer` the order is a span of the caller's trace, or of a new one, and what comes of it goes on from there.
+    `attachment_hosts` may have attachments beside the hosts of the public internet.
     """
 
     requests: Requests
@@ -52,6 +53,7 @@ class SendPorts(msgspec.Struct, frozen=True):
     renderer: Renderer
     ahead: Ahead | None = None
     tracer: Tracer = UNTRACED
+    attachment_hosts: frozenset[str] = frozenset()
 
 
 async def send(submission: Submission, ports: SendPorts) -> Receipt:
@@ -101,7 +103,7 @@ async def _accepted_before(submission: Submission, fingerprint: str, ports: Send
 
 async def _prepare(submission: Submission, fingerprint: str, ports: SendPorts) -> Order:
     now = datetime.now(UTC)
-    problems = shape_problems(submission, now)
+    problems = shape_problems(submission, now, ports.attachment_hosts)
     if problems:
         raise ValidationFailed(problems)
     ref = submission.template
@@ -131,6 +133,7 @@ async def _prepare(submission: Submission, fingerprint: str, ports: SendPorts) -
         deliver_by=submission.deliver_by,
         drafts=_marked(drafts) if test else drafts,
         test=test,
+        attachments=tuple(ref.named() for ref in submission.files),
     )
 
 

@@ -5,12 +5,13 @@ sends can cost more than this linear check.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
 
+from domain.attachments import AttachmentRef, attachment_problems
 from domain.errors import FieldProblem
 from domain.markup.scan import MAX_SOURCE
 from domain.notification import Channel, Priority
@@ -55,8 +56,8 @@ class TemplateRef(msgspec.Struct, frozen=True, kw_only=True):
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """One `send_notification` or `send_batch`, as the caller meant it. `client` is who `request_id` is unique for.
 
-    `test` is True for what must go to the sandbox, else it is unset: fingerprints that were stored before there were
-    test keys are still those of the same submissions.
+    `test` is True for what must go to the sandbox, else it is unset, as `attachments` are where there are none:
+    fingerprints that were stored before there were test keys or attachments are still those of the same submissions.
     """
 
     client: str
@@ -76,6 +77,12 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str = ""
     traceparent: str | None = None
     test: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    attachments: tuple[AttachmentRef, ...] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def files(self) -> tuple[AttachmentRef, ...]:
+        """The attachments; none where they are unset."""
+        return () if self.attachments is msgspec.UNSET else self.attachments
 
     def fingerprint(self) -> str:
         """A hash of the canonical input: equal submissions have equal ones, whatever the order of their keys."""
@@ -87,8 +94,11 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
         return ("recipients", str(index), "recipient") if self.batch else ("recipient",)
 
 
-def shape_problems(submission: Submission, now: datetime) -> list[FieldProblem]:
-    """Everything that is wrong with the shape, in the order of the fields; empty when nothing is."""
+def shape_problems(submission: Submission, now: datetime, attachment_hosts: Collection[str] = ()) -> list[FieldProblem]:
+    """Everything that is wrong with the shape, in the order of the fields; empty when nothing is.
+
+    `attachment_hosts` may have attachments beside the hosts of the public internet.
+    """
     return [
         *_text_problems(("request_id",), submission.request_id, MAX_NAME_CHARACTERS),
         *_recipients_problems(submission),
@@ -99,6 +109,7 @@ def shape_problems(submission: Submission, now: datetime) -> list[FieldProblem]:
         *_text_problems(("category",), submission.category, MAX_NAME_CHARACTERS),
         *_time_problems(submission, now),
         *_push_problems(submission.push),
+        *attachment_problems(submission.files, submission.channels, attachment_hosts),
     ]
 
 

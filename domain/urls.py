@@ -1,7 +1,8 @@
-"""Which URLs a push may carry. Pure: nobody is asked, no name is looked up.
+"""Which URLs a push or a mail may carry. Pure: nobody is asked, no name is looked up.
 
-A link is opened by the recipient, an image is fetched by a device or by a provider. Either must be plain http or https
-without credentials; an image must also be where everybody can reach it, and never in somebody's own network.
+A link is opened by the recipient, an image is fetched by a device or by a provider, an attachment by us. Any must be
+plain http or https without credentials; what is fetched must also be where everybody can reach it, and never in
+somebody's own network.
 """
 
 import ipaddress
@@ -28,10 +29,30 @@ def link_problem(url: str) -> str | None:
 
 def image_problem(url: str) -> str | None:
     """What is wrong with a URL that is fetched, or None. Every way to write a private address is one."""
+    return fetch_problem(url)
+
+
+def fetch_problem(url: str, *, anywhere: bool = False) -> str | None:
+    """The same; with `anywhere` a host in somebody's own network is no problem."""
     host, problem = _host_or_problem(url)
-    if problem is None and not _is_public(host):
+    if problem is None and not anywhere and not _is_public(host):
         return "names a host that is not on the public internet"
     return problem
+
+
+def host_and_port(url: str) -> tuple[str, int] | None:
+    """Where the URL leads, the host in one way of writing it; None where something is wrong with it."""
+    host, problem = _host_or_problem(url)
+    if problem is not None:
+        return None
+    parts = urlsplit(url)
+    return host, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def is_public_address(address: str) -> bool:
+    """Whether an IP address, as a resolver gives it, is one of the public internet. A scope (`%eth0`) makes it none."""
+    found = _ipv6(address) if ":" in address else _ipv4(address)
+    return found is not None and "%" not in address and all(_is_global(one) for one in _meant(found))
 
 
 def _host_or_problem(url: str) -> tuple[str, str | None]:

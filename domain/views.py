@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from domain.attachments import Attachment
 from domain.notification import FINAL, Channel, Priority, Status
 from domain.outgoing import Pinned, PushOptions
 from domain.recipient import Recipient
@@ -34,6 +35,7 @@ class NotificationView(msgspec.Struct, frozen=True, kw_only=True):
     possible_duplicate: bool = False
     metadata: Any = None
     test: bool = False
+    attachments: tuple[Attachment, ...] = ()
     created_at: datetime
     send_at: datetime | None = None
     deliver_by: datetime | None = None
@@ -107,6 +109,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     deliver_by: datetime | None
     drafts: tuple[Draft, ...]
     test: bool = False
+    attachments: tuple[Attachment, ...] = ()
 
 
 RECEIPT_SIZE = 100
@@ -149,6 +152,7 @@ def _view_of(order: Order, draft: Draft, at: datetime) -> NotificationView:
         priority=order.priority,
         metadata=order.metadata,
         test=order.test,
+        attachments=order.attachments if draft.channel is Channel.EMAIL else (),
         created_at=at,
         send_at=order.send_at,
         deliver_by=order.deliver_by,

@@ -24,6 +24,7 @@ from domain.telemetry import sane_traceparent, speak_of, traceparent
 from domain.tracing import UNTRACED, Kind, Span, Tracer
 from workers.broker.topology import queue_of
 from workers.messages import given_up_publications, report_publications
+from workers.slots import Slots
 from workers.telling import about, attempted, conclude, message_attributes
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class Worker:
         self._settings = settings
         self._monotonic = monotonic
         self._tracer = tracer
-        self._slots = _Slots(settings.concurrency)
+        self._slots = Slots(settings.concurrency)
         self._loops = Tasks()
         self._messages = Tasks()
         self._deliveries = Tasks()
@@ -255,26 +256,3 @@ class Worker:
         except Unavailable as error:
             log.warning("%d status changes are reported later: %s", len(changes), error)
         return [None] * len(changes)
-
-
-class _Slots:
-    """A semaphore that is taken several at a time. A list larger than the whole waits for all to be free."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._waiters: list[asyncio.Future[None]] = []
-        self.used = 0
-
-    async def take(self, count: int) -> None:
-        while self.used and self.used + count > self._size:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
-        self.used += count
-
-    def give_back(self, count: int) -> None:
-        self.used -= count
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)

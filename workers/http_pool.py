@@ -16,6 +16,8 @@ import httptools
 import msgspec
 
 MAX_REPLY = 64 * 1024
+SLICE = 256 * 1024
+"""Bytes of a request that are written at once; encrypting more would keep the event loop."""
 IDLE_SECONDS = 60.0
 """An unused connection is not trusted for longer: a firewall may have forgotten it without a word."""
 CONNECT_SECONDS = 5.0
@@ -74,12 +76,12 @@ class HttpPool:
         """
         if deadline <= 0:  # a timeout acts at the next pause only, and by then it would be written
             raise NotSentError("no time is left")
-        request = self._head(path, headers, len(body)) + body
+        head = self._head(path, headers, len(body))
         connection: _Connection | None = None
         try:
             async with asyncio.timeout(deadline), self._slots:
                 connection = self._reuse() or await self._connect()
-                return await connection.exchange(request)
+                return await connection.exchange(head, body)
         except OSError as error:  # time-outs and TLS failures are OSErrors too
             reason = f"no answer within {deadline:g} s" if isinstance(error, TimeoutError) else "the connection failed"
             raise (NotSentError if connection is None else NoAnswerError)(reason) from error
@@ -142,26 +144,38 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, register: "set[_Connection]") -> None:
         self._register = register
-        self._clean = True
+        self._clean = self._written = True
         self._answer: asyncio.Future[Reply] | None = None
         self._received = 0
         self._headers: dict[str, str] = {}
         self._body = bytearray()
+        self._writable = asyncio.Event()
+        self._writable.set()
         self.idle_since = 0.0
 
     @property
     def usable(self) -> bool:
         return self._clean and not self._transport.is_closing()
 
-    async def exchange(self, request: bytes) -> Reply:
-        """Write a request and wait for its answer. Raises `NotSentError`, `NoAnswerError`."""
+    async def exchange(self, head: bytes, body: bytes) -> Reply:
+        """Write a request, no faster than the server takes it, and wait for its answer.
+
+        Raises `NotSentError`, `NoAnswerError`.
+        """
         if self._transport.is_closing():
             raise NotSentError("the connection was closed before the request was written")
-        self._clean = False
+        self._clean, self._written = False, len(body) <= SLICE
         self._received = 0
         self._parser = httptools.HttpResponseParser(self)
         self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
+        self._transport.write(head + body[:SLICE])
+        rest = memoryview(body)[SLICE:]
+        for start in range(0, len(rest), SLICE):
+            await self._writable.wait()
+            if self._answer.done():  # it was refused, or the connection is gone, before all of it was heard
+                break
+            self._written = start + SLICE >= len(rest)
+            self._transport.write(rest[start : start + SLICE])
         return await self._answer
 
     def abort(self) -> None:
@@ -183,8 +197,15 @@ class _Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("the answer is not HTTP")
 
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
     def connection_lost(self, error: Exception | None) -> None:
         self._register.discard(self)
+        self._writable.set()
         self._fail("the connection was closed before the answer was whole")
 
     def _fail(self, reason: str) -> None:
@@ -211,5 +232,6 @@ class _Connection(asyncio.Protocol):
         if self._answer is None or self._answer.done():
             self.abort()  # an answer that nobody asked for: out of step
             return
-        self._clean = self._parser.should_keep_alive()
+        self._clean = self._parser.should_keep_alive() and self._written
+        self._writable.set()
         self._answer.set_result(Reply(status, self._headers, bytes(self._body)))

@@ -9,8 +9,19 @@ import msgspec
 
 from api.database import Database, Tx, parse_time
 from api.gateway.dialect import Dialect, as_set, dialect_of
-from api.gateway.rows import content_of, ids_of, maybe_time, pinned_of, push_of, recipient_of, to_text, variables_of
+from api.gateway.rows import (
+    attachments_of,
+    content_of,
+    ids_of,
+    maybe_time,
+    pinned_of,
+    push_of,
+    recipient_of,
+    to_text,
+    variables_of,
+)
 from api.gateway.units import again
+from domain.attachments import Attachment
 from domain.events import DeliveryItem
 from domain.ids import CLAIM, new_id
 from domain.notification import Channel, Priority, Status
@@ -27,6 +38,7 @@ class Shared(msgspec.Struct, frozen=True):
     content: Content | None
     variables: dict[str, Any]
     push: PushOptions | None
+    attachments: tuple[Attachment, ...] = ()
 
 
 class SqlClaims:
@@ -72,7 +84,12 @@ class SqlClaims:
         known = self._shared.get(request)
         if known is not None:
             return known
-        shared = Shared(content_of(row["content"]), variables_of(row["shared_variables"]), push_of(row["push"]))
+        shared = Shared(
+            content_of(row["content"]),
+            variables_of(row["shared_variables"]),
+            push_of(row["push"]),
+            attachments_of(row["attachments"]),
+        )
         self._shared[request] = shared
         while len(self._shared) > SHARED_CACHE:
             self._shared.popitem(last=False)
@@ -104,6 +121,7 @@ def _claim_of(row: Mapping[str, Any], shared: Shared) -> Claim:
         traceparent=row["traceparent"],
         refused_devices=ids_of(row["refused_devices"]),
         test=bool(row["test"]),
+        attachments=shared.attachments,
     )
 
 
@@ -133,7 +151,8 @@ class _Statements:
         self.claim_with_shared = f"""
             {wanted}, claimed AS ({update}),
             numbered AS (SELECT *, row_number() OVER (PARTITION BY request ORDER BY id) AS nth FROM claimed)
-            SELECT numbered.*, requests.id AS shared, content, requests.variables AS shared_variables, push
+            SELECT numbered.*, requests.id AS shared, content, requests.variables AS shared_variables, push,
+                attachments
             FROM numbered LEFT JOIN requests ON numbered.nth = 1 AND requests.id = numbered.request"""
         outcomes = sql.recordset("$1", {"id": "text", "token": "text", "settled": "text"})
         self.settle = f"""
@@ -150,5 +169,5 @@ class _Statements:
             RETURNING notifications.id"""
         ids = sql.recordset("$1", {"id": "text"})
         self.shared = f"""
-            SELECT id, content, variables AS shared_variables, push FROM requests
+            SELECT id, content, variables AS shared_variables, push, attachments FROM requests
             WHERE id IN (SELECT id FROM {ids} AS item)"""

@@ -167,7 +167,7 @@ class Eraser:
         """Requests that were this user's alone. What a batch shares belongs to nobody in particular, and others need
         it; what it says of this user alone stood with their notifications."""
         await self._db.query(
-            "UPDATE requests SET content = NULL, variables = NULL, push = NULL, metadata = NULL"
+            "UPDATE requests SET content = NULL, variables = NULL, push = NULL, metadata = NULL, attachments = NULL"
             " WHERE id IN (SELECT request FROM notifications WHERE user_id = $1) AND NOT EXISTS"
             " (SELECT 1 FROM notifications AS other WHERE other.request = requests.id"
             "  AND (other.user_id IS NULL OR other.user_id <> $1))",

@@ -145,8 +145,11 @@ class Queries:
 
     async def _views(self, rows: Sequence[Mapping[str, Any]]) -> list[NotificationView]:
         requests = {row["request"] for row in rows}
-        metadata = dict(await Request.filter(id__in=list(requests)).values_list("id", "metadata")) if requests else {}
-        return [notification_of(row, metadata.get(row["request"])) for row in rows]
+        if not requests:
+            return []
+        found = await Request.filter(id__in=list(requests)).values_list("id", "metadata", "attachments")
+        shared = {id: (metadata, attachments) for id, metadata, attachments in found}
+        return [notification_of(row, *shared.get(row["request"], (None, None))) for row in rows]
 
     async def _request_views(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, RequestView]:
         counts = await self._counts([row["id"] for row in rows])

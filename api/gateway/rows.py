@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from api.database import parse_time
+from domain.attachments import Attachment
 from domain.callbacks import Callback, CallbackKind
 from domain.events import Attempt, StatusChanged
 from domain.notification import Channel, Outcome, Priority, Progress, Status
@@ -21,6 +22,7 @@ _recipient = msgspec.json.Decoder(Recipient)
 _pinned = msgspec.json.Decoder(Pinned)
 _content = msgspec.json.Decoder(Content)
 _push = msgspec.json.Decoder(PushOptions)
+_attachments = msgspec.json.Decoder(tuple[Attachment, ...])
 _variables = msgspec.json.Decoder(dict[str, Any])
 _ids = msgspec.json.Decoder(frozenset[str])
 
@@ -58,6 +60,11 @@ def content_of(text: str | None) -> Content | None:
 def push_of(text: str | None) -> PushOptions | None:
     """Read a request's push column."""
     return None if text is None else _push.decode(text)
+
+
+def attachments_of(text: str | None) -> tuple[Attachment, ...]:
+    """Read a request's attachments column."""
+    return () if text is None else _attachments.decode(text)
 
 
 def variables_of(text: str | None) -> dict[str, Any]:
@@ -115,8 +122,8 @@ def log_row_of(row: Mapping[str, Any]) -> LogRow:
     )
 
 
-def notification_of(row: Mapping[str, Any], metadata: str | None) -> NotificationView:
-    """Read a notification with its request's metadata."""
+def notification_of(row: Mapping[str, Any], metadata: str | None, attachments: str | None = None) -> NotificationView:
+    """Read a notification with its request's metadata and attachments, which only a mail has."""
     return NotificationView(
         id=row["id"],
         request=row["request"],
@@ -135,6 +142,7 @@ def notification_of(row: Mapping[str, Any], metadata: str | None) -> Notificatio
         possible_duplicate=bool(row["possible_duplicate"]),
         metadata=None if metadata is None else msgspec.json.decode(metadata),
         test=bool(row["test"]),
+        attachments=attachments_of(attachments) if row["channel"] == Channel.EMAIL else (),
         created_at=parse_time(row["created_at"]),
         send_at=maybe_time(row["send_at"]),
         deliver_by=maybe_time(row["deliver_by"]),

@@ -8,6 +8,7 @@ from typing import Any
 from api.database import Database, Tx, parse_time
 from api.gateway.dialect import Dialect, as_set, dialect_of, stamp
 from api.gateway.logwriter import LogWriter
+from api.gateway.refused_addresses import RefusedAddresses
 from api.gateway.retirement import SqlRefusals
 from api.gateway.rows import PROGRESS_COLUMNS, log_row_of, progress_of, to_text
 from api.gateway.units import again
@@ -20,19 +21,25 @@ from domain.track import Entry, Tracked, track_all
 
 
 class SqlStatusStore:
-    """`domain.ports.StatusStore` on the gateway database."""
+    """`domain.ports.StatusStore` on the gateway database.
 
-    def __init__(self, database: Database) -> None:
+    `addresses` suppresses those that are refused; whoever records what workers report needs it.
+    """
+
+    def __init__(self, database: Database, addresses: RefusedAddresses | None = None) -> None:
         self._database = database
         self._sql = _Statements(dialect_of(database.dialect))
         self._log = LogWriter(dialect_of(database.dialect))
         self._refusals = SqlRefusals(database)
+        self._addresses = addresses
 
     async def record(self, changes: Sequence[StatusChanged]) -> Recorded:
         recorded = Recorded([], [])
         for start in range(0, len(changes), 2 * MAX_CHANGES):
             part = changes[start : start + 2 * MAX_CHANGES]
             done = await again(partial(self._database.unit, partial(self._record, changes=part)))
+            if self._addresses is not None:
+                self._addresses.heed(part)
             recorded.rows.extend(done.rows)
             recorded.ignored.extend(done.ignored)
             recorded.traces.update(done.traces)
@@ -54,7 +61,12 @@ class SqlStatusStore:
         await self._database.query(self._sql.insert_dead_letters, [as_set([row])])
 
     async def _record(self, tx: Tx, changes: Sequence[StatusChanged]) -> Recorded:
-        """Lock the rows in id order, decide, write them; then the counter, last of all, and the log."""
+        """Lock the rows in id order, decide, write them; then the counter, last of all, and the log.
+
+        Suppressions come before the rows, as they do for callbacks: all who take both take them in one order.
+        """
+        if self._addresses is not None:
+            await self._addresses.suppress(tx, changes)
         ids = sorted({change.notification_id for change in changes})
         found = await tx.query(self._sql.lock_rows, [as_set({"id": id} for id in ids)])
         now = parse_time(found[0]["now"]) if found else datetime.now(UTC)

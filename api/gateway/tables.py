@@ -25,6 +25,7 @@ class Request(Model):
     content = fields.TextField(null=True)
     variables = fields.TextField(null=True)
     push = fields.TextField(null=True)
+    attachments = fields.TextField(null=True)
     metadata = fields.TextField(null=True)
     send_at = fields.DatetimeField(null=True)
     deliver_by = fields.DatetimeField(null=True)

@@ -1,6 +1,7 @@
 """The provider that docs/providers.md shows how to add, read from that page, and a server with its API."""
 
 import re
+from base64 import b64decode
 from email.utils import getaddresses
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,12 @@ class Tag(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: str
 
 
+class Attached(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    filename: str
+    content_type: str
+    content: str
+
+
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sender": "from"}):
     sender: str
     to: list[str]
@@ -30,6 +37,7 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sen
     html: str | None = None
     headers: dict[str, str] = {}
     tags: list[Tag] = []
+    attachments: list[Attached] = []
 
 
 @cache
@@ -84,4 +92,7 @@ class DocumentedApi(HttpApi):
             message_id=headers.pop("Message-ID"),
             headers=headers,
             notification_id={tag.name: tag.value for tag in body.tags}.get("notification_id"),
+            files=tuple(
+                (file.filename, file.content_type, b64decode(file.content, validate=True)) for file in body.attachments
+            ),
         )

@@ -9,9 +9,11 @@ from api.gateway.claims import SqlClaims
 from api.gateway.opt_outs import OptOuts
 from api.gateway.outbox import SqlOutbox
 from api.gateway.queries import Queries
+from api.gateway.refused_addresses import RefusedAddresses
 from api.gateway.repository import SqlRequests
 from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
 from api.gateway.suppressions import SqlSuppressions
+from domain.attachments import Attachment
 from domain.events import DeliveryItem, StatusChanged
 from domain.ids import NOTIFICATION, REQUEST, new_id
 from domain.notification import Channel, Priority, Status
@@ -35,9 +37,9 @@ class Store:
         self.requests = SqlRequests(self.database, self.queries, self.announced.extend)
         self.outbox = SqlOutbox(self.database)
         self.claims = SqlClaims(self.database)
-        self.status = SqlStatusStore(self.database)
         self.log = SqlStatusLog(self.database)
         self.suppressions = SqlSuppressions(self.database, "a secret that keys the hashes")
+        self.status = SqlStatusStore(self.database, RefusedAddresses(self.database, self.suppressions))
         self.people = People()
         opt_outs = OptOuts(self.people, self.suppressions)
         self.callbacks = SqlCallbacks(self.database, self.status, self.suppressions, opt_outs, self.announced.extend)
@@ -111,6 +113,7 @@ def order(
     channel: Channel = Channel.EMAIL,
     *,
     test: bool = False,
+    attachments: tuple[Attachment, ...] = (),
 ) -> Order:
     id = new_id(REQUEST)
     drafts = tuple(
@@ -143,6 +146,7 @@ def order(
         deliver_by=None,
         drafts=drafts,
         test=test,
+        attachments=attachments,
     )
 
 

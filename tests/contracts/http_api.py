@@ -47,6 +47,8 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     headers: dict[str, str]
     notification_id: str | None
+    files: tuple[tuple[str, str, bytes], ...] = ()
+    """Name, type and content of each."""
 
 
 class HttpRequest(msgspec.Struct, frozen=True):

@@ -1,6 +1,8 @@
 """Mailgun's Messages API v3 as its documentation has it: `POST /v3/{domain}/messages`, strict, and its errors."""
 
 from base64 import b64decode
+from email.parser import BytesParser
+from email.policy import HTTP
 from email.utils import getaddresses
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
@@ -40,17 +42,41 @@ class MailgunApi(HttpApi):
         require(request.target == f"/v3/{DOMAIN}/messages", request.target)
         scheme, _, login = request.headers["authorization"].partition(" ")
         require((scheme, b64decode(login).decode()) == ("Basic", f"api:{KEY}"), "authorization")
-        require(request.headers["content-type"] == "application/x-www-form-urlencoded", "content-type")
-        pairs = parse_qsl(request.body.decode("ascii"), keep_blank_values=True, strict_parsing=True)
+        pairs, files = _form(request)
         fields = dict(pairs)
         require(len(fields) == len(pairs), "a field twice")
         unknown = {name for name in fields if name not in KNOWN and not name.startswith(("h:", "v:"))}
         require(not unknown, f"unknown fields: {unknown}")
         require(fields.keys() >= {"from", "to", "subject"} and fields.keys() & {"text", "html"}, "a field is missing")
-        return _taken(fields)
+        return _taken(fields, files)
 
 
-def _taken(fields: dict[str, str]) -> Taken:
+Files = tuple[tuple[str, str, bytes], ...]
+
+
+def _form(request: HttpRequest) -> tuple[list[tuple[str, str]], Files]:
+    """The fields, and the files where there are any: then it is `multipart/form-data`."""
+    kind = request.headers["content-type"]
+    if kind == "application/x-www-form-urlencoded":
+        return parse_qsl(request.body.decode("ascii"), keep_blank_values=True, strict_parsing=True), ()
+    require(kind.startswith("multipart/form-data; boundary="), kind)
+    head = f"Content-Type: {kind}\r\n\r\n".encode()
+    form = BytesParser(policy=HTTP).parsebytes(head + request.body)
+    require(not form.defects and form.is_multipart(), "no form")
+    fields, files = [], []
+    for part in form.iter_parts():
+        require(part.get_content_disposition() == "form-data", "disposition")
+        name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        if part.get_filename() is None:
+            fields.append((str(name), content.decode()))
+        else:
+            require(name == "attachment", f"a file named {name}")
+            files.append((str(part.get_filename()), part.get_content_type(), content))
+    return fields, tuple(files)
+
+
+def _taken(fields: dict[str, str], files: Files) -> Taken:
     headers = {name[2:]: value for name, value in fields.items() if name.startswith("h:")}
     to_name, to = _mailbox(fields["to"])
     sender_name, sender = _mailbox(fields["from"])
@@ -65,6 +91,7 @@ def _taken(fields: dict[str, str]) -> Taken:
         message_id=headers.pop("Message-Id"),
         headers=headers,
         notification_id=fields.get("v:notification_id"),
+        files=files,
     )
 
 

@@ -1,5 +1,6 @@
 """SendGrid's Web API v3 as its documentation has it: `POST /v3/mail/send`, strict about every field, and its errors."""
 
+from base64 import b64decode
 from typing import Any, ClassVar
 
 import msgspec
@@ -30,6 +31,13 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: str
 
 
+class Attached(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    content: str
+    filename: str
+    type: str
+    disposition: str
+
+
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sender": "from"}):
     personalizations: list[Personalization]
     sender: Mailbox
@@ -38,6 +46,7 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sen
     reply_to: Mailbox | None = None
     headers: dict[str, str] = {}
     custom_args: dict[str, str] = {}
+    attachments: list[Attached] = []
 
 
 def errors(message: str, field: str | None = None) -> dict[str, Any]:
@@ -82,6 +91,7 @@ class SendGridApi(HttpApi):
         require(types in (["text/plain"], ["text/html"], ["text/plain", "text/html"]), f"content: {types}")
         require(all(part.value for part in body.content), "an empty part")
         require(len(body.personalizations) == 1 and len(body.personalizations[0].to) == 1, "personalizations")
+        require(all(file.disposition == "attachment" for file in body.attachments), "disposition")
         require(not RESERVED & {name.lower() for name in body.headers}, f"a reserved header: {body.headers}")
         return _taken(body)
 
@@ -104,4 +114,5 @@ def _taken(body: Body) -> Taken:
         message_id=message_id,
         headers=headers,
         notification_id=body.custom_args.get("notification_id"),
+        files=tuple((file.filename, file.type, b64decode(file.content, validate=True)) for file in body.attachments),
     )

@@ -16,10 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from domain.outgoing import Answer, OutgoingEmail
+from domain.outgoing import Answer, File, OutgoingEmail
+from workers.email.mime_files import base64_lines
 from workers.email.smtp import SmtpProvider
 
 DEADLINE = 10.0
+LONGEST_MAIL = 32 * 1024 * 1024
 DOT = "CONTENT"
 HANG = b"hang"
 DROP = b"drop"
@@ -70,7 +72,8 @@ class ScriptedServer:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["ScriptedServer"]:
         """Listens on a free port for as long as the context lasts."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls if self._implicit_tls else None)
+        tls = self._tls if self._implicit_tls else None
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls, limit=LONGEST_MAIL)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -147,7 +150,7 @@ class ScriptedServer:
         """Streams over TLS. `StreamWriter.start_tls` cannot cope with a client that refuses (Python 3.11)."""
         assert self._tls is not None
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
+        reader = asyncio.StreamReader(limit=LONGEST_MAIL)
         protocol = asyncio.StreamReaderProtocol(reader)
         encrypted = await loop.start_tls(plain, protocol, self._tls, server_side=True)
         if encrypted is None:
@@ -209,6 +212,11 @@ def mail(to: str = "ada.lovelace@example.com", number: int = 1, **changes: Any) 
         "notification_id": f"ntf_{number}",
     }
     return OutgoingEmail(**(fields | changes))
+
+
+def file(filename: str, content: bytes = b"%PDF-1.7\r\n.\r\n", content_type: str = "application/pdf") -> File:
+    """A file as the Email Service hands it to a provider."""
+    return File(filename=filename, content_type=content_type, content=content, lines=tuple(base64_lines(content)))
 
 
 def provider_for(url: str, **settings: Any) -> SmtpProvider:

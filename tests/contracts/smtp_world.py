@@ -79,7 +79,15 @@ def _taken(raw: bytes) -> Taken:
         message_id=str(message["message-id"]),
         headers={name: str(value) for name, value in message.items() if name.lower() not in OURS},
         notification_id=str(message["message-id"]).strip("<").partition("@")[0],
+        files=tuple(_file(part) for part in message.iter_attachments()),
     )
+
+
+def _file(part: EmailMessage) -> tuple[str, str, bytes]:
+    assert part.get_content_disposition() == "attachment"
+    content = part.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    return str(part.get_filename()), part.get_content_type(), content
 
 
 def _mailbox(message: EmailMessage, name: str) -> Address:

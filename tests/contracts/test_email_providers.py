@@ -4,6 +4,7 @@ A new provider joins `WORLDS` (docs/providers.md); what is particular to one is 
 """
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from tests.contracts.http_api import Fate, HttpApi
 from tests.contracts.mailgun_server import MailgunApi
 from tests.contracts.push_servers import until
 from tests.contracts.sendgrid_server import SendGridApi
-from tests.contracts.smtp_servers import DEADLINE, mail
+from tests.contracts.smtp_servers import DEADLINE, file, mail
 from tests.contracts.smtp_world import SmtpWorld
 
 SHORT = 0.6  # for servers that never answer
@@ -78,6 +79,32 @@ async def test_a_mail_arrives_as_it_was_meant_and_its_answer_has_an_id(world: Wo
     assert arrived.headers == dict(headers)
 
 
+@pytest.mark.parametrize("without", [None, "text", "html"])
+async def test_files_arrive_with_their_names_and_types_and_octet_by_octet(world: World, without: str | None) -> None:
+    files = (
+        file("invoice.pdf"),
+        file("annual report (2).csv", b"a;b\n" * 50_000, "text/csv"),
+        file("Übersicht März ✉ 発票.bin", bytes(range(256)) * 3, "application/octet-stream"),
+        file("empty.txt", b"", "text/plain"),
+        file("x" * 250 + ".bin", b"\r\n--=_\r\n.\r\n", "application/x-test"),
+    )
+    changes: dict[str, Any] = {"files": files} | ({without: None} if without else {})
+    assert (await sent(world, Fate.TAKEN, **changes)).outcome is TAKEN
+    (arrived,) = world.taken
+    assert list(arrived.files) == [(each.filename, each.content_type, each.content) for each in files]
+    assert (arrived.text is None, arrived.html is None) == (without == "text", without == "html")
+
+
+async def test_a_large_file_arrives_whole_and_the_connection_serves_another_mail(world: World) -> None:
+    content = random.Random(1).randbytes(5_000_000)
+    async with at(world, connections=1) as provider:
+        for number in range(2):
+            outgoing = mail(number=number, files=(file("large.bin", content, "application/octet-stream"),))
+            assert (await provider.send(outgoing, DEADLINE)).outcome is TAKEN
+    assert [arrived.files[0][2] == content for arrived in world.taken] == [True, True]
+    assert world.connections == 1
+
+
 @pytest.mark.parametrize("part", ["text", "html"])
 async def test_one_part_is_enough(world: World, part: str) -> None:
     without: dict[str, Any] = {part: None}
@@ -116,8 +143,19 @@ async def test_an_address_with_more_than_ascii_before_the_at_is_taken_or_refused
         {"headers": (("From", "x@example.com"),)},
         {"subject": "\ud800"},
         {"text": None, "html": None},
+        {"files": (file("a.txt", content_type="text/plain\r\nBcc: x@example.com"),)},
     ],
-    ids=["subject", "address", "two addresses", "name", "header", "our header", "surrogate", "no body"],
+    ids=[
+        "subject",
+        "address",
+        "two addresses",
+        "name",
+        "header",
+        "our header",
+        "surrogate",
+        "no body",
+        "type of a file",
+    ],
 )
 async def test_what_cannot_be_mailed_is_permanent_and_nobody_is_called(world: World, changes: dict[str, Any]) -> None:
     answer = await sent(world, Fate.TAKEN, **changes)

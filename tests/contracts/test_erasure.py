@@ -8,6 +8,7 @@ import pytest
 
 from api.gateway.erasure import Eraser
 from api.records import Erasure
+from domain.attachments import Attachment
 from domain.changes import Changed, Kind
 from domain.errors import UpstreamUnavailable
 from domain.notification import Channel, Status
@@ -66,12 +67,13 @@ async def dump(store: Store, *tables: str) -> str:
 
 
 async def test_nothing_of_the_user_but_their_id_is_left(store: Store, users: Users, eraser: Eraser) -> None:
-    id = await store.accepted(recipient=ADA)
+    file = Attachment(url="https://files.example/ada-invoice.pdf", filename="ada-invoice.pdf")
+    id = await store.accepted(recipient=ADA, attachments=(file,))
     await store.suppressions.add(Channel.EMAIL, "ada@example.com", "complaint")
     users.erase("usr_ada")
     await eraser.work_off()
     left = await dump(store, "requests", "notifications", "status_log", "attempts", "dead_letters", "suppressions")
-    for secret in ("ada@example.com", "token-of-ada", "'Ada'", "Hello", "World", "shared"):
+    for secret in ("ada@example.com", "token-of-ada", "'Ada'", "Hello", "World", "shared", "invoice"):
         assert secret not in left
     view = await store.queries.notification(id)
     assert view is not None

@@ -18,6 +18,7 @@ from workers.resilience import is_outage
 
 NOW = 1_700_000_000.0
 APIS = [SendGridApi, MailgunApi]
+TO_FIELD = "personalizations.0.to.0.email"
 
 
 def said(api: type[HttpApi], sentence: str, field: str | None = None) -> Any:
@@ -114,6 +115,35 @@ async def test_a_sender_that_is_refused_is_ours_to_mend_and_burns_no_mail(api: t
     answer = await answered(api, 400, content)
     assert (answer.outcome, answer.code) == (Outcome.TRANSIENT, "sender_refused")
     assert is_outage(answer)
+
+
+@pytest.mark.parametrize(
+    ("api", "content", "retires"),
+    [
+        (SendGridApi, sendgrid_server.errors("Does not contain a valid address.", TO_FIELD), True),
+        (SendGridApi, sendgrid_server.errors("ada is unsubscribed.", TO_FIELD), False),
+        (SendGridApi, sendgrid_server.errors("Does not contain a valid address.", "subject"), False),
+        (
+            SendGridApi,
+            {"errors": sendgrid_server.errors("Does not contain a valid address.", TO_FIELD)["errors"] * 2},
+            False,
+        ),
+        (MailgunApi, {"message": "'to' parameter is not a valid address. please check documentation"}, True),
+        (MailgunApi, {"message": "'to' parameter is missing"}, False),
+    ],
+)
+async def test_only_an_address_that_is_none_is_retired(api: type[HttpApi], content: Any, retires: bool) -> None:
+    answer = await answered(api, 400, content)
+    assert (answer.outcome, answer.retire_contact_point) == (Outcome.PERMANENT, retires)
+    assert not (await answered(api, 503, content)).retire_contact_point
+
+
+async def test_an_address_that_only_this_provider_cannot_write_to_is_not_retired() -> None:
+    async with (world := SendGridApi()).running():
+        provider = world.provider()
+        answer = await provider.send(mail("андрей@example.com"), DEADLINE)
+        await provider.close()
+    assert (answer.outcome, answer.retire_contact_point) == (Outcome.PERMANENT, False)
 
 
 async def test_with_one_fault_of_the_mails_among_ours_it_is_permanent() -> None:

@@ -13,6 +13,7 @@ from tests.contracts.smtp_servers import (
     DROP,
     HANG,
     ScriptedServer,
+    file,
     mail,
     provider_for,
     self_signed,
@@ -183,6 +184,20 @@ async def test_smtps_is_encrypted_from_the_first_byte(tls: tuple[ssl.SSLContext,
     assert {answer.outcome for answer in answers} == {Outcome.ACCEPTED}
     assert server.connections == 1
     assert (distrustful.outcome, distrustful.code) == (Outcome.TRANSIENT, "tls_failed")
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+async def test_a_large_mail_goes_encrypted_too(tls: tuple[ssl.SSLContext, ssl.SSLContext], scheme: str) -> None:
+    implicit = scheme == "smtps"
+    extensions = ("PIPELINING",) if implicit else ("STARTTLS", "PIPELINING")
+    async with ScriptedServer(extensions=extensions, tls=tls[0], implicit_tls=implicit).running() as server:
+        provider = provider_for(server.url(scheme=scheme), tls_context=tls[1], pool_size=1)
+        large = mail(files=(file("a.bin", b"x" * 3_000_000),))
+        assert (await provider.send(large, DEADLINE)).outcome is Outcome.ACCEPTED
+        assert (await provider.send(mail(number=2), DEADLINE)).outcome is Outcome.ACCEPTED
+        await provider.close()
+    assert [len(taken) > 4_000_000 for taken in server.mails] == [True, False]
+    assert server.connections == 1
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:

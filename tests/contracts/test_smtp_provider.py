@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from domain.notification import Outcome
-from tests.contracts.smtp_servers import DEADLINE, DOT, DROP, HANG, ScriptedServer, mail, provider_for, send_to
+from tests.contracts.smtp_servers import DEADLINE, DOT, DROP, HANG, ScriptedServer, file, mail, provider_for, send_to
 from workers.email.smtp import SmtpProvider
 from workers.sandbox.mailbox import Mailbox
 
@@ -114,6 +114,88 @@ async def test_an_address_beyond_ascii_goes_out_with_smtputf8(mailbox: Mailbox, 
 
 
 # -------------------------------------------------------------------------------------------- what a reply comes to
+
+
+BIG = b"x" * 12_000_000  # more than all buffers in between hold
+
+
+class Interrupting(ScriptedServer):
+    """Says `reply`, or ends the connection, when it has heard the beginning of a mail."""
+
+    def __init__(self, reply: bytes) -> None:
+        super().__init__()
+        self._interruption = reply
+
+    async def _act(self, verb: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if verb != "DATA":
+            await super()._act(verb, reader, writer)
+            return
+        await self._answer(verb, reader, writer)
+        await reader.readexactly(10_000)
+        if self._interruption == DROP:
+            raise ConnectionResetError("by the script")
+        writer.write(self._interruption + b"\r\n")
+        await writer.wait_closed()
+
+
+async def test_a_mail_larger_than_the_server_says_is_refused_before_it_is_begun_and_others_are_not() -> None:
+    async with ScriptedServer(extensions=("SIZE 100000",)).running() as server:
+        provider = provider_for(server.url(), pool_size=1)
+        refused = await provider.send(mail(files=(file("big.bin", BIG),)), DEADLINE)
+        taken = await provider.send(mail(number=2, files=(file("small.bin", b"x" * 50_000),)), DEADLINE)
+        await provider.close()
+    assert (refused.outcome, refused.code) == (Outcome.PERMANENT, "5.3.4")
+    assert refused.detail is not None
+    assert refused.detail.endswith("bytes, and the mail server takes 100,000 at most.")
+    assert not refused.retire_contact_point
+    assert taken.outcome is Outcome.ACCEPTED
+    assert server.connections == 1
+    assert sum(command.startswith("MAIL") for command in server.commands) == 1
+
+
+@pytest.mark.parametrize("size", ["SIZE", "SIZE 0", "SIZE all", "SIZE 99999999999999999999999"])
+async def test_a_size_that_says_nothing_is_no_limit(size: str) -> None:
+    async with ScriptedServer(extensions=(size,)).running() as server:
+        assert (await send_to(server)).outcome is Outcome.ACCEPTED
+
+
+async def test_a_server_that_hears_no_more_of_a_mail_is_believed() -> None:
+    async with Interrupting(b"552 5.3.4 too big").running() as server:
+        provider = provider_for(server.url(), pool_size=1)
+        answer = await provider.send(mail(files=(file("big.bin", BIG),)), DEADLINE)
+        await provider.close()
+    assert (answer.outcome, answer.code) == (Outcome.PERMANENT, "5.3.4")
+
+
+async def test_a_connection_that_ends_within_a_large_mail_leaves_nothing_in_doubt() -> None:
+    async with Interrupting(DROP).running() as server:
+        provider = provider_for(server.url(), pool_size=1)
+        answer = await provider.send(mail(files=(file("big.bin", BIG),)), DEADLINE)
+        await provider.close()
+    assert (answer.outcome, answer.code) == (Outcome.TRANSIENT, "disconnected")
+
+
+@pytest.mark.parametrize(
+    ("script", "retires"),
+    [
+        ({"RCPT": b"550 5.1.1 no such user"}, True),
+        ({"RCPT": b"550-5.2.1 this mailbox\r\n550 5.2.1 is switched off"}, True),
+        ({"RCPT": b"550 User unknown"}, True),
+        ({"RCPT": b"550 5.7.1 no such user here, for you"}, False),
+        ({"RCPT": b"552 5.2.2 mailbox full"}, False),
+        ({"RCPT": b"450 4.1.1 user unknown, for now"}, False),
+        ({"MAIL": b"550 5.1.1 no such sender"}, False),
+        ({"DATA": b"554 5.1.1 no such user"}, False),
+        ({DOT: b"550 5.1.1 no such user"}, False),
+    ],
+)
+async def test_only_a_refusal_of_the_address_itself_retires_it(
+    script: dict[str, bytes | list[bytes]], retires: bool
+) -> None:
+    async with ScriptedServer(script).running() as server:
+        answer = await send_to(server)
+    assert answer.retire_contact_point is retires
+    assert answer.outcome is not Outcome.ACCEPTED
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,52 @@ def heliograph(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
 
 
+SUPPRESSIONS = "{ suppressions(channel: EMAIL, limit: 100) { data { id contact_point reason } } }"
+LIFT = "mutation ($id: ID!) { lift_suppression(id: $id) { success message } }"
+
+
+async def suppressions_of(api: Api, address: str) -> list[dict[str, Any]]:
+    """The suppressions of an address."""
+    return [one for one in (await api.payload(SUPPRESSIONS))["data"] if one["contact_point"] == address]
+
+
+async def replayed_until_skipped(api: Api, id: str) -> dict[str, Any]:
+    """Replay its dead letter. A worker elsewhere may be sure for a second more that nothing at all is suppressed: then
+    it fails again and there is another letter."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            letter = (await letters_of(api, id))[0]["id"]
+            assert (await api.payload(REPLAY, ids=[letter]))["data"]["replayed"] == [letter]
+            found = await api.until(id, "SKIPPED", "FAILED")
+            if found["status"] == "SKIPPED":
+                return found
+
+
+class TestRefusedAddress:
+    async def test_it_is_suppressed_and_a_replay_says_why_it_is_not_sent(self, api: Api) -> None:
+        address = BOUNCING.format(new_id(USER)[-12:])
+        id, _ = await fail(api, address)
+        assert [one["reason"] for one in await suppressions_of(api, address)] == ["address refused (5.1.1)"]
+        skipped = await replayed_until_skipped(api, id)
+        assert skipped["reason"] == "Every email address of the recipient is suppressed: address refused (5.1.1)."
+        assert {attempt["code"] for attempt in skipped["attempts"]} == {"5.1.1"}
+        again = (await api.send(recipient={"email": address}))["notifications"][0]
+        assert again["status"] == "SKIPPED"
+
+    async def test_lifted_it_is_tried_again_and_suppressed_again(self, api: Api) -> None:
+        address = BOUNCING.format(new_id(USER)[-12:])
+        id, letter = await fail(api, address)
+        (found,) = await suppressions_of(api, address)
+        assert (await api.payload(LIFT, id=found["id"]))["success"]
+        assert (await api.payload(REPLAY, ids=[letter]))["data"]["replayed"] == [letter]
+        async with asyncio.timeout(DEADLINE):
+            while not await suppressions_of(api, address):  # noqa: ASYNC110 - it is elsewhere
+                await asyncio.sleep(0.05)
+        refused = await api.notification(id)
+        assert refused["status"] == "FAILED"
+        assert len(refused["attempts"]) == 2
+
+
 class TestReplay:
     async def test_a_permanent_failure_waits_until_the_address_is_mended(self, api: Api) -> None:
         user = new_id(USER)

@@ -1,7 +1,6 @@
 """Mail by SMTP is signed, and whoever gets it can check it."""
 
 from base64 import b64encode
-from collections.abc import Callable
 from pathlib import Path
 
 import dkim
@@ -21,8 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from domain.errors import ConfigurationError
 from domain.notification import Outcome
-from tests.contracts.smtp_servers import ScriptedServer, mail, provider_for
+from domain.outgoing import File
+from tests.contracts.smtp_servers import ScriptedServer, file, mail, provider_for
 from workers.email.dkim_signer import DkimSigner
+from workers.email.smtp_delivery import Sign
 
 DEADLINE = 10.0
 RSA_KEY, ED25519_KEY = rsa(65537, 2048), Ed25519PrivateKey.generate()
@@ -48,12 +49,12 @@ def verified(message: bytes, key: Key) -> bool:
     return bool(dkim.verify(message, dnsfunc=lambda name, timeout=5: keys.get(name)))
 
 
-async def received(sign: Callable[[bytes], bytes] | None) -> bytes:
+async def received(sign: Sign | None, *files: File) -> bytes:
     """Our mail as the next server has it."""
     async with ScriptedServer().running() as server:
         provider = provider_for(server.url(), sign=sign)
         headers = (("Reply-To", "help@heliograph.test"), ("List-Unsubscribe", f"<https://heliograph.test/{'u' * 90}>"))
-        answer = await provider.send(mail(headers=headers), DEADLINE)
+        answer = await provider.send(mail(headers=headers, files=files), DEADLINE)
         await provider.close()
     assert answer.outcome is Outcome.ACCEPTED
     return server.mails[0].replace(b"\r\n..", b"\r\n.")
@@ -70,6 +71,17 @@ async def test_a_signature_holds_until_something_changes(key: Key) -> None:
         assert before in message
         assert not verified(message.replace(before, after), key)
     assert not verified(b"From: <eve@example.com>\r\n" + message, key), "nobody can add another sender"
+
+
+@pytest.mark.parametrize("key", [RSA_KEY, ED25519_KEY], ids=["rsa", "ed25519"])
+async def test_files_are_signed_too(key: Key) -> None:
+    files = (file("annual  report.pdf"), file("März.bin", bytes(range(256)) * 1_000))
+    message = await received(DkimSigner("heliograph.test", "mail", pem(key)).signed, *files)
+    assert verified(message, key)
+    assert verified(message + b"\r\n\r\n", key), "relaxed: empty lines at the end do not count"
+    at = message.rindex(b"filename*0*")
+    for changed in (message[:at] + b"x" + message[at + 1 :], message[:-200] + b"A" + message[-199:]):
+        assert not verified(changed, key)
 
 
 async def test_without_a_key_nothing_is_signed() -> None:

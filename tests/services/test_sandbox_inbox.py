@@ -56,6 +56,17 @@ class World:
         return answer.text
 
 
+def with_files(*files: tuple[str, bytes, str]) -> bytes:
+    """A mail with these files: name, content and type of each."""
+    message = EmailMessage()
+    message["Subject"], message["To"] = "Files", "ada@example.com"
+    message.set_content("The text.")
+    for name, content, kind in files:
+        maintype, _, subtype = kind.partition("/")
+        message.add_attachment(content, maintype=maintype, subtype=subtype, filename=name)
+    return message.as_bytes()
+
+
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     made = World()
@@ -242,3 +253,51 @@ async def test_no_mail_is_too_odd_to_be_shown(world: World, raw: bytes) -> None:
 async def test_no_push_is_too_odd_to_be_shown(world: World, notification: Any, data: dict[str, str]) -> None:
     world.take_push("a-token", notification=notification, data=data)
     assert "a-token" in await world.page("/sandbox/inbox/pushes")
+
+
+class TestAttachments:
+    async def test_they_are_listed_and_saved_as_they_came(self, world: World) -> None:
+        files = (("Übersicht.pdf", b"%PDF", "application/pdf"), ("page.html", SCRIPT.encode(), "text/html"))
+        id = world.take(with_files(*files), "ada@example.com")
+        mail = (await world.http.get(f"/sandbox/messages/{id}")).json()
+        assert mail["text"].strip() == "The text."
+        assert mail["html"] is None, "a page that is attached is not the mail's"
+        assert [(one["filename"], one["content_type"], one["size"]) for one in mail["attachments"]] == [
+            ("Übersicht.pdf", "application/pdf", 4),
+            ("page.html", "text/html", len(SCRIPT)),
+        ]
+        for number, (name, content, _) in enumerate(files):
+            answer = await world.http.get(f"/sandbox/messages/{id}/attachments/{number}")
+            assert answer.content == content
+            disposition = EmailMessage()
+            disposition["Content-Disposition"] = answer.headers["content-disposition"]
+            assert disposition.get_filename() == name
+
+    async def test_none_is_ever_shown_or_run(self, world: World) -> None:
+        id = world.take(with_files(("page.html", SCRIPT.encode(), "text/html")), "ada@example.com")
+        headers = (await world.http.get(f"/sandbox/messages/{id}/attachments/0")).headers
+        assert headers["content-type"] == "application/octet-stream"
+        assert headers["content-disposition"].startswith("attachment;")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'; sandbox"
+
+    async def test_the_page_links_to_them_by_a_name_that_does_nothing(self, world: World) -> None:
+        id = world.take(with_files((f"{BREAKING}.pdf", b"x", "application/pdf")), "ada@example.com")
+        page = await world.page(f"/sandbox/inbox/{id}")
+        assert f'href="/sandbox/messages/{id}/attachments/0"' in page
+        assert SCRIPT not in page
+        assert html.escape(SCRIPT, quote=False) in page
+
+    @pytest.mark.parametrize("number", ["1", "99999999999", "-1", "x"])
+    async def test_what_is_not_there_is_404(self, world: World, number: str) -> None:
+        id = world.take(with_files(("a", b"x", "application/pdf")), "ada@example.com")
+        assert (await world.http.get(f"/sandbox/messages/{id}/attachments/{number}")).status_code == 404
+        assert (await world.http.get(f"/sandbox/messages/nowhere/attachments/{number}")).status_code == 404
+
+    async def test_a_name_means_no_harm_to_the_answers_headers(self, world: World) -> None:
+        disposition = b"Content-Disposition: attachment; filename*=utf-8''a%0D%0AX-Bad%3A%201"
+        raw = b"Content-Type: application/pdf\r\n" + disposition + b"\r\n\r\nx"
+        id = world.take(raw, "ada@example.com")
+        answer = await world.http.get(f"/sandbox/messages/{id}/attachments/0")
+        assert answer.status_code == 200
+        assert "x-bad" not in answer.headers

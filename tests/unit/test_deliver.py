@@ -13,6 +13,7 @@ from domain.ports import Claim, Settlement
 from domain.preferences import ChannelPreference, Preferences, QuietHours
 from domain.reasons import KEY
 from domain.recipient import Device, Recipient, Standing
+from domain.refusals import REFUSED_ADDRESS
 from domain.retry import AfterUnknown, RetryPolicy
 from domain.template import Content
 
@@ -121,6 +122,23 @@ def changes_of(result: Settlement | HandBack) -> tuple[StatusChanged, ...]:
 def particulars(change: StatusChanged) -> dict[str, Any]:
     """The detail, but for how it was decided."""
     return {name: value for name, value in change.detail.items() if name != KEY}
+
+
+class TestRefusedAddress:
+    REFUSED = answer(Outcome.PERMANENT, code="5.1.1", detail={REFUSED_ADDRESS: True})
+
+    async def test_it_is_reported_with_the_failure(self) -> None:
+        held = claim(recipient=Recipient(user_id="usr_1", email="ada@example.com"))
+        _, failed = changes_of((await attempt(held, self.REFUSED))[0])
+        assert failed.status is Status.FAILED
+        assert particulars(failed) == {REFUSED_ADDRESS: True, "code": "5.1.1", "given_up": "permanent"}
+
+    async def test_of_an_address_that_the_user_has_changed_since_nothing_is_said(self) -> None:
+        held = claim(recipient=Recipient(user_id="usr_1", email="ada@example.com"))
+        standing = Standing(recipient=Recipient(user_id="usr_1", email="new@example.com"), suppressed={})
+        _, failed = changes_of((await attempt(held, self.REFUSED, standing=standing))[0])
+        assert failed.status is Status.FAILED
+        assert particulars(failed) == {"code": "5.1.1", "given_up": "permanent"}
 
 
 class TestWithoutACall:

@@ -6,7 +6,9 @@ loop all the same.
 """
 
 import base64
+import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from dkim.canonicalization import Relaxed
 
 from domain.errors import ConfigurationError
 from domain.recipient import email_problem
@@ -33,6 +36,7 @@ _SIGNED = (
     *(b"from", b"to", b"subject", b"date", b"message-id", b"reply-to", b"mime-version", b"content-type"),
     *(b"content-transfer-encoding", b"auto-submitted", b"list-unsubscribe", b"list-unsubscribe-post"),
 )
+_A_LINE = b".\r\n"
 _CANONICAL = (b"relaxed", b"relaxed")
 _SELECTOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
@@ -61,35 +65,57 @@ class DkimSigner:
             raise _refused(f"the file cannot be read ({error.strerror})") from error
         return cls(domain, selector, key)
 
-    def signed(self, message: bytes) -> bytes:
-        """The message, whose lines end in CRLF, with its signature in front.
+    def signed(self, message: Sequence[bytes]) -> tuple[bytes, ...]:
+        """The message with its signature in front. It comes in pieces of whole lines that end in CRLF; the first one
+        has all of the head.
 
         A second From is covered as well: nobody can add one. Raises ValueError for what cannot be signed.
         """
-        names = {line.partition(b":")[0].lower() for line in message.partition(b"\r\n\r\n")[0].split(b"\r\n")}
+        head, blank, body = message[0].partition(b"\r\n\r\n")
+        names = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")}
         covered = [*(name for name in _SIGNED if name in names), b"from"]
         try:
-            signer = _Signing(message, self._rsa)
+            signer = _Signing(head + blank, self._rsa, _body_hash([body, *message[1:]]))
             signature: bytes = signer.sign(
                 self._selector, self._domain, self._key, canonicalize=_CANONICAL, include_headers=covered
             )
         except dkim.DKIMException as error:
             raise ValueError(f"DKIM cannot sign it ({type(error).__name__}).") from error
-        return signature + message
+        return (signature + message[0], *message[1:])
+
+
+def _body_hash(body: Sequence[bytes]) -> bytes:
+    """The `bh` of a body in pieces of whole lines: what is relaxed is relaxed line by line, but for the last lines."""
+    digest = hashlib.sha256()
+    *most, last = body
+    for piece in most:
+        digest.update(_relaxed(piece))
+    digest.update(Relaxed.canonicalize_body(last))
+    return base64.b64encode(digest.digest())
+
+
+def _relaxed(piece: bytes) -> bytes:
+    """A piece that others follow: what is base64 stays as it is."""
+    if b" " not in piece and b"\t" not in piece:
+        return piece
+    # A line after it keeps its own empty lines from being taken for the body's last ones.
+    return Relaxed.canonicalize_body(piece + _A_LINE).removesuffix(_A_LINE)  # type: ignore[no-any-return]
 
 
 class _Signing(dkim.DKIM):  # type: ignore[misc]  # shipped without types
-    """dkimpy, except that an RSA key, where there is one, signs the digest itself."""
+    """dkimpy, except that an RSA key, where there is one, signs the digest itself, and that the body was hashed before:
+    it would take a whole mail apart in one call, which for a large one keeps every other thread waiting."""
 
-    def __init__(self, message: bytes, rsa: RSAPrivateKey | None) -> None:
+    def __init__(self, head: bytes, rsa: RSAPrivateKey | None, body_hash: bytes) -> None:
         algorithm = b"ed25519-sha256" if rsa is None else b"rsa-sha256"
-        super().__init__(message, signature_algorithm=algorithm, linesep=b"\r\n")
-        self._rsa = rsa
+        super().__init__(head, signature_algorithm=algorithm, linesep=b"\r\n")
+        self._rsa, self._body_hash = rsa, body_hash
 
     def gen_header(self, fields: Any, names: Any, policy: Any, header: Any, key: Any, standardize: bool = False) -> Any:
         """Any key but its own RSA is asked to sign the digest; by now `fields` says which algorithm it is."""
         if self._rsa is not None:
             self.signature_algorithm, key = b"ed25519-sha256", _ByOpenSsl(self._rsa)
+        fields = [(name, self._body_hash if name == b"bh" else value) for name, value in fields]
         return super().gen_header(fields, names, policy, header, key, standardize)
 
 

@@ -13,6 +13,7 @@ What is for the operator to mend (a key, an account, a sender that is not verifi
 recipient the notification, and the next provider may have no such trouble.
 """
 
+import asyncio
 import ssl
 import time
 from abc import ABC, abstractmethod
@@ -21,9 +22,10 @@ from typing import Any
 
 import msgspec
 
+from domain.attachments import filename_problem, type_problem
 from domain.errors import ConfigurationError
 from domain.notification import Outcome
-from domain.outgoing import Answer, OutgoingEmail
+from domain.outgoing import Answer, File, OutgoingEmail
 from workers.email.discretion import MAX_DETAIL, discreet
 from workers.email.headers import refuse_breaks, wire_address
 from workers.email.mime import extra_field
@@ -49,10 +51,14 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What an error body says. `ours`: it is about us or our account, and not about this mail."""
+    """What an error body says. `ours`: it is about us or our account, and not about this mail.
+
+    `no_address`: it is about the recipient's address, which is none, and about nothing else.
+    """
 
     sentence: str | None = None
     ours: bool = False
+    no_address: bool = False
 
 
 class HttpEmailProvider(ABC):
@@ -92,7 +98,10 @@ class HttpEmailProvider(ABC):
 
     @abstractmethod
     def request(self, mail: OutgoingEmail) -> Request:
-        """The mail in the provider's words. Raises ValueError for what it cannot hold; see `checked`."""
+        """The mail in the provider's words. Raises ValueError for what it cannot hold; see `checked`.
+
+        One with files is written in a thread: work on pieces of them, so that the event loop has its turn in between.
+        """
 
     @abstractmethod
     def message_id(self, reply: Reply) -> str | None:
@@ -105,7 +114,7 @@ class HttpEmailProvider(ABC):
     async def send(self, mail: OutgoingEmail, deadline: float) -> Answer:
         """One mail to one recipient within `deadline` seconds. Never raises for an answer, never tries twice."""
         try:
-            request = self.request(mail)
+            request = await asyncio.to_thread(self.request, mail) if mail.files else self.request(mail)
         except ValueError as error:
             return self._answer(Outcome.PERMANENT, "unsendable", f"It cannot be mailed: {error}", mail)
         headers = {**self._headers, "content-type": request.content_type}
@@ -133,7 +142,9 @@ class HttpEmailProvider(ABC):
             outcome, code = Outcome.TRANSIENT, "sender_refused"
         answer = self._answer(outcome, code, f"{self.title} answered {reply.status}: {_said(problem)}", mail)
         if outcome is not Outcome.TRANSIENT:
-            return answer
+            # An address beyond ASCII may be one that only this provider cannot write to.
+            gone = outcome is Outcome.PERMANENT and problem.no_address and mail.to.isascii()
+            return msgspec.structs.replace(answer, retire_contact_point=gone)
         wait = asked_to_wait(reply.headers, self._clock())
         return msgspec.structs.replace(answer, retry_after=wait, rate_limited=reply.status == 429)
 
@@ -152,9 +163,17 @@ def checked(mail: OutgoingEmail) -> OutgoingEmail:
         refuse_breaks(value)
     for name, value in mail.headers:
         extra_field(name, value)
+    for file in mail.files:
+        if problem := filename_problem(file.filename) or type_problem(file.content_type):
+            raise ValueError(f"An attachment {problem}.")
     if not (mail.text or mail.html):
         raise ValueError("A mail needs a text or an HTML body.")
     return msgspec.structs.replace(mail, to=wire_address(mail.to), sender=wire_address(mail.sender))
+
+
+def base64_text(file: File) -> str:
+    """A file's content in base64 on one line."""
+    return b"".join(piece.replace(b"\r\n", b"") for piece in file.lines).decode("ascii")
 
 
 def mailbox_text(name: str | None, address: str) -> str:

@@ -4,13 +4,14 @@ A mail that is taken is answered with 202, an empty body and the id in `X-Messag
 `{"errors": [{"message", "field", "help"}]}`. Accounts with EU data residency have a host of their own.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from email.utils import parseaddr
 from typing import Any
 
 import msgspec
 
-from domain.outgoing import OutgoingEmail
+from domain.outgoing import File, OutgoingEmail
 from workers.email.http_provider import HttpEmailProvider, Problem, Request, checked
 from workers.http_pool import Reply
 
@@ -19,6 +20,8 @@ SENDGRID_EU_URL = "https://api.eu.sendgrid.com"
 
 _OURS = ("from", "reply_to")
 """Fields that come from our settings."""
+_RECIPIENT = re.compile(r"personalizations\.\d+\.to\.\d+\.email")
+_NO_ADDRESS = re.compile(r"does not contain a valid address\.?", re.IGNORECASE)
 
 
 class SendGridProvider(HttpEmailProvider):
@@ -37,21 +40,25 @@ class SendGridProvider(HttpEmailProvider):
 
     def request(self, mail: OutgoingEmail) -> Request:
         """One personalization with one recipient."""
-        return Request("/v3/mail/send", "application/json", msgspec.json.encode(_content(checked(mail))))
+        content = msgspec.json.encode(_content(checked(mail)))
+        return Request("/v3/mail/send", "application/json", _with_files(content, mail.files) if mail.files else content)
 
     def message_id(self, reply: Reply) -> str | None:
         """The header that SendGrid's own events begin their `sg_message_id` with."""
         return reply.headers.get("x-message-id")
 
     def problem(self, content: Mapping[str, Any]) -> Problem:
-        """The first error's message; `ours` when all of them are about the sender."""
+        """The first error's message; `ours` when all of them are about the sender, `no_address` when the one is
+        about the recipient's."""
         listed = content.get("errors")
         errors = [error for error in listed if isinstance(error, dict)] if isinstance(listed, list) else []
         if not errors:
             return Problem()
         fields = [str(error.get("field") or "") for error in errors]
         ours = all(field.partition(".")[0] in _OURS for field in fields)
-        return Problem(_sentence(fields[0], errors[0].get("message")), ours)
+        message = errors[0].get("message")
+        no_address = len(errors) == 1 and _RECIPIENT.fullmatch(fields[0]) and _NO_ADDRESS.fullmatch(str(message))
+        return Problem(_sentence(fields[0], message), ours, bool(no_address))
 
 
 def _content(mail: OutgoingEmail) -> dict[str, Any]:
@@ -74,6 +81,17 @@ def _content(mail: OutgoingEmail) -> dict[str, Any]:
         else:
             content["headers"][name] = value
     return content
+
+
+def _with_files(content: bytes, files: Sequence[File]) -> bytes:
+    """The same object with `attachments`, put together piece by piece."""
+    pieces = [content.removesuffix(b"}"), b',"attachments":[']
+    for file in files:
+        described = {"filename": file.filename, "type": file.content_type, "disposition": "attachment"}
+        pieces += [msgspec.json.encode(described).removesuffix(b"}"), b',"content":"']
+        pieces += [piece.replace(b"\r\n", b"") for piece in file.lines]
+        pieces += [b'"}', b","]
+    return b"".join([*pieces[:-1], b"]}"])
 
 
 def _mailbox(name: str | None, address: str) -> dict[str, str]:

@@ -7,15 +7,20 @@ import msgspec
 
 from domain.errors import ConfigurationError
 from domain.notification import Channel
-from domain.outgoing import Delivered, OutgoingEmail
+from domain.outgoing import Delivered, File, OutgoingEmail
 from domain.ports import Claim, EmailProvider, Templates
 from domain.reasons import Route
 from domain.recipient import UNREACHABLE, email_problem
+from domain.refusals import REFUSED_ADDRESS
 from domain.template import Rendered, Renderer
+from workers.email.attachments import Attachments
 from workers.email.headers import wire_address
 from workers.email.return_path import ReturnPaths
 from workers.rendering import refused, rendered_or_refused
 from workers.resilience import Chained, ProviderChain
+
+FETCHING = 0.5
+"""The part of an attempt's time that its attachments may take; the provider has the rest."""
 
 
 class EmailSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +50,7 @@ class EmailSender:
         clock: Callable[[], float] = time.monotonic,
         *,
         renderer: Renderer | None = None,
+        attachments: Attachments | None = None,
     ) -> None:
         _check(settings)
         self._chain = chain
@@ -52,12 +58,15 @@ class EmailSender:
         self._settings = settings
         self._clock = clock
         self._renderer = renderer or Renderer()
+        self._attachments = attachments or Attachments()
 
     async def send(self, claim: Claim, deadline: float) -> Delivered:
         """Render the pinned template and have it sent, all within `deadline` seconds.
 
         A retry of the same notification carries the same Message-ID. Without its template nothing is tried and no
-        attempt is used; a template that cannot be rendered is PERMANENT, because it will be the same next time.
+        attempt is used; a template that cannot be rendered is PERMANENT, because it will be the same next time. So is
+        an attachment that is gone, refused or too large; one that cannot be had now is TRANSIENT, and no provider is
+        called.
         """
         ends_at = self._clock() + deadline
         rendered = await rendered_or_refused(claim, Channel.EMAIL, self._templates, self._renderer, deadline)
@@ -67,14 +76,19 @@ class EmailSender:
             return refused("no_email_content", "There is no subject or no text: it was not written for email.")
         if not claim.recipient.contact_points(Channel.EMAIL):
             return refused("no_address", UNREACHABLE[Channel.EMAIL])
-        mail = compose(claim, rendered, self._settings)
-        left = ends_at - self._clock()
-        return conclude(
-            await self._chain.call(lambda provider, seconds: provider.send(mail, seconds), left, number=claim.attempt)
-        )
+        async with self._attachments.of(claim, FETCHING * (ends_at - self._clock())) as files:
+            if isinstance(files, Delivered):
+                return files
+            mail = compose(claim, rendered, self._settings, files)
+            left = ends_at - self._clock()
+            return conclude(
+                await self._chain.call(
+                    lambda provider, seconds: provider.send(mail, seconds), left, number=claim.attempt
+                )
+            )
 
 
-def compose(claim: Claim, rendered: Rendered, settings: EmailSettings) -> OutgoingEmail:
+def compose(claim: Claim, rendered: Rendered, settings: EmailSettings, files: tuple[File, ...] = ()) -> OutgoingEmail:
     """The mail to the claim's recipient, who has an address. The same notification always has the same Message-ID."""
     paths = settings.return_paths
     return OutgoingEmail(
@@ -89,6 +103,7 @@ def compose(claim: Claim, rendered: Rendered, settings: EmailSettings) -> Outgoi
         notification_id=claim.id,
         headers=_headers(claim, settings),
         envelope_sender=None if paths is None else paths.make(claim.id, claim.claimed_at),
+        files=files,
     )
 
 
@@ -108,6 +123,7 @@ def conclude(chained: Chained) -> Delivered:
         retry_after=answer.retry_after,
         rate_limited=answer.rate_limited,
         routes=(Route(steps=chained.steps),),
+        detail={REFUSED_ADDRESS: True} if answer.retire_contact_point else {},
     )
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from domain.notification import Outcome
 from domain.outgoing import Answer, OutgoingEmail
 from workers.email.smtp_connection import Connection, SmtpError
-from workers.email.smtp_delivery import Delivery, Envelope
+from workers.email.smtp_delivery import Delivery, Envelope, Sign
 from workers.email.smtp_pool import ConnectionPool
 from workers.email.smtp_server import Server, open_connection
 
@@ -38,7 +38,7 @@ class SmtpProvider:
         connect_timeout: float = 10.0,
         tls_context: ssl.SSLContext | None = None,
         greeting_name: str | None = None,
-        sign: Callable[[bytes], bytes] | None = None,
+        sign: Sign | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.name = name
@@ -71,8 +71,8 @@ class SmtpProvider:
         await self._pool.close()
 
     async def _written(self, mail: OutgoingEmail) -> Envelope:
-        """Writing takes microseconds, signing milliseconds."""
-        if self._sign is None:
+        """Writing takes microseconds; signing takes milliseconds, and so do files."""
+        if self._sign is None and not mail.files:
             return Envelope.of(mail, self._clock())
         return await asyncio.to_thread(Envelope.of, mail, self._clock(), self._sign)
 

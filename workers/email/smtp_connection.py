@@ -59,10 +59,16 @@ class MalformedReplyError(SmtpError):
 
 
 class Connection(asyncio.Protocol):
-    """A session that is ready for mail. Carries one mail at a time; `clean` says that it may carry another."""
+    """A session that is ready for mail. Carries one mail at a time; `clean` says that it may carry another.
 
-    def __init__(self, transport: asyncio.Transport, extensions: frozenset[str], opened_at: float) -> None:
+    `max_size` is how many bytes a mail may have, where the server said (RFC 1870).
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, extensions: frozenset[str], opened_at: float, max_size: int | None = None
+    ) -> None:
         self.extensions = extensions
+        self.max_size = max_size
         self.opened_at = opened_at
         self.mails = 0
         self.clean = True
@@ -75,18 +81,35 @@ class Connection(asyncio.Protocol):
         self._replies: deque[Reply] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
 
     @property
     def usable(self) -> bool:
         """Whether it is connected, and neither side has lost the thread."""
         return self.clean and self._failure is None and not self._transport.is_closing()
 
-    def send(self, data: bytes, replies: int = 1) -> None:
+    def send(self, data: bytes | memoryview, replies: int = 1) -> None:
         """Write commands or a mail that the server will answer with `replies` replies."""
         if self._failure is not None or self._transport.is_closing():
             raise self._failure or DisconnectedError
         self._asked += replies
         self._transport.write(data)
+
+    async def pour(self, data: bytes | memoryview) -> bool:
+        """Write a part of a mail, no faster than the server takes it; `expect` says that a reply will come.
+
+        False, and nothing is written: the server has replied already, and hears no more.
+        """
+        await self._writable.wait()
+        if self._replies:
+            return False
+        self.send(data, replies=0)
+        return True
+
+    def expect(self) -> None:
+        """The server will say something, perhaps before it has heard all."""
+        self._asked += 1
 
     async def reply(self) -> Reply:
         """The next reply, however long it takes. Raises `DisconnectedError`, `MalformedReplyError`."""
@@ -116,6 +139,12 @@ class Connection(asyncio.Protocol):
             self._fail(MalformedReplyError())
         self._wake()
 
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(DisconnectedError())
         if not self.closed.done():
@@ -136,9 +165,11 @@ class Connection(asyncio.Protocol):
             return
         self._asked -= 1
         self._replies.append(reply)
+        self._writable.set()  # who is still pouring may stop
 
     def _fail(self, failure: Exception) -> None:
         self._failure = self._failure or failure
+        self._writable.set()
         if not self._transport.is_closing():
             self._transport.abort()
         self._wake()

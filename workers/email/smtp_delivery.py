@@ -6,7 +6,7 @@ a connection carry another mail.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -16,11 +16,15 @@ from domain.notification import Outcome
 from domain.outgoing import Answer, OutgoingEmail
 from workers.email.discretion import MAX_DETAIL, discreet
 from workers.email.headers import wire_address
-from workers.email.mime import build, for_data, needs_smtputf8
+from workers.email.mime import for_data, needs_smtputf8, pieces
+from workers.email.refused_address import refuses_address
 from workers.email.smtp_connection import Connection, DisconnectedError, MalformedReplyError, Reply, SmtpError
 from workers.email.smtp_limits import is_rate_limit
 
 _SERVICE_CLOSING = 421
+_SLICE = 256 * 1024
+"""Bytes of a mail that are written at once."""
+Sign = Callable[[Sequence[bytes]], Sequence[bytes]]
 _OUR_TROUBLE = frozenset({503, 530, 534, 535, 538})  # commands out of order; a login or encryption that is missing
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 
@@ -39,25 +43,31 @@ _WANTED = {Stage.RESET: 2, Stage.SENDER: 2, Stage.RECIPIENT: 2, Stage.DATA: 3, S
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """A mail ready for the wire: commands without their CRLF, the message with its dots doubled and the final one."""
+    """A mail ready for the wire: commands without their CRLF, the message with its dots doubled and the final one.
+
+    `size` is what the message has without those dots.
+    """
 
     mail_from: bytes
     rcpt_to: bytes
     message: bytes
     international: bool
+    size: int
 
     @classmethod
-    def of(cls, mail: OutgoingEmail, date: datetime, sign: Callable[[bytes], bytes] | None = None) -> "Envelope":
+    def of(cls, mail: OutgoingEmail, date: datetime, sign: Sign | None = None) -> "Envelope":
         """Written out, and the message as `sign` gives it back. Raises ValueError for what cannot be mailed."""
         international = needs_smtputf8(mail)
         sender = wire_address(mail.envelope_sender or mail.sender)
-        message = build(mail, date)
+        message = pieces(mail, date)
+        signed = message if sign is None else sign(message)
         parameters = " SMTPUTF8 BODY=8BITMIME" if international else ""
         return cls(
             f"MAIL FROM:<{sender}>{parameters}".encode(),
             f"RCPT TO:<{wire_address(mail.to)}>".encode(),
-            for_data(message if sign is None else sign(message)),
+            for_data(*signed),
             international,
+            sum(map(len, signed)),
         )
 
 
@@ -75,19 +85,31 @@ class Delivery:
         if self._envelope.international and "smtputf8" not in connection.extensions:
             detail = "The mail server takes no address with more than ASCII before the @."
             return Answer(outcome=Outcome.PERMANENT, code="5.6.7", detail=detail)
+        if connection.max_size is not None and self._envelope.size > connection.max_size:
+            return _too_large(self._envelope.size, connection.max_size)
         connection.clean = False
         refused = await self._announce(connection)
         if refused is not None:
             return refused
         connection.needs_reset = False
-        self._undecided = True
-        connection.send(self._envelope.message)
+        whole = await self._write(connection)
         reply = await self._heard(connection)
-        if reply.code < 400 and reply.code // 100 != _WANTED[Stage.CONTENT]:
-            self._undecided = True
+        if reply.code < 400 and not (whole and reply.code // 100 == _WANTED[Stage.CONTENT]):
+            self._undecided = whole
             raise MalformedReplyError
-        connection.clean = True
+        connection.clean = whole
         return self._judged(Stage.CONTENT, reply)
+
+    async def _write(self, connection: Connection) -> bool:
+        """The mail, a slice after the other: only the last one has the final dot. Whether the server heard it out."""
+        message = memoryview(self._envelope.message)
+        connection.expect()
+        for start in range(0, len(message), _SLICE):
+            self._undecided = start + _SLICE >= len(message)
+            if not await connection.pour(message[start : start + _SLICE]):
+                self._undecided = False
+                return False
+        return True
 
     def broken_off(self, failure: SmtpError) -> Answer:
         """The answer when no reply settled it."""
@@ -152,6 +174,7 @@ class Delivery:
             outcome=outcome,
             code="sender_refused" if ours else _code(reply),
             detail=detail[:MAX_DETAIL],
+            retire_contact_point=_no_such_address(stage, outcome, reply),
             rate_limited=is_rate_limit(reply.code, reply.text),
         )
 
@@ -166,6 +189,16 @@ def _outcome(stage: Stage, code: int, *, international: bool) -> Outcome:
     if stage is Stage.SENDER and not international:
         return Outcome.TRANSIENT
     return Outcome.PERMANENT
+
+
+def _too_large(size: int, limit: int) -> Answer:
+    """Nothing was said yet, so the connection may carry another mail."""
+    detail = f"The mail has {size:,} bytes, and the mail server takes {limit:,} at most."
+    return Answer(outcome=Outcome.PERMANENT, code="5.3.4", detail=detail)
+
+
+def _no_such_address(stage: Stage, outcome: Outcome, reply: Reply) -> bool:
+    return stage is Stage.RECIPIENT and outcome is Outcome.PERMANENT and refuses_address(reply.code, reply.text)
 
 
 def _code(reply: Reply) -> str:

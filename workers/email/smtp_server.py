@@ -117,7 +117,10 @@ def _taken_over(client: aiosmtplib.SMTP) -> Connection:
     if transport is None or transport.is_closing():
         raise aiosmtplib.SMTPServerDisconnected("closed after the greeting")
     opened_at = asyncio.get_running_loop().time()
-    connection = Connection(cast(asyncio.Transport, transport), frozenset(client.esmtp_extensions), opened_at)
+    extensions = client.esmtp_extensions
+    size = extensions.get("size", "").strip()
+    max_size = int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0  # 0 is no limit at all
+    connection = Connection(cast(asyncio.Transport, transport), frozenset(extensions), opened_at, max_size or None)
     transport.set_protocol(connection)
     return connection
 

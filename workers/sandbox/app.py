@@ -5,6 +5,7 @@
     GET /sandbox/messages/{id}       one of them, with a mail's source
     GET /sandbox/messages/{id}/html  a mail's HTML, fit for a frame
     GET /sandbox/messages/{id}/raw   a mail's source
+    GET /sandbox/messages/{id}/attachments/{number}  one of a mail's files, counted from 0, to be saved
     GET /sandbox/inbox               mails; ?q=&page=, and &part=list for the list alone
     GET /sandbox/inbox/pushes        pushes; likewise
     GET /sandbox/inbox/{id}          one mail
@@ -14,6 +15,7 @@ Nothing here asks who reads: it is for a machine of one's own (`docs/sandbox.md`
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from starlette.applications import Starlette
@@ -42,6 +44,7 @@ def sandbox_app(mailbox: Mailbox, pushes: FcmStore) -> Starlette:
             Route("/sandbox/messages/{id}", messages.one),
             Route("/sandbox/messages/{id}/html", messages.html),
             Route("/sandbox/messages/{id}/raw", messages.raw),
+            Route("/sandbox/messages/{id}/attachments/{number:int}", messages.attachment),
             Route("/sandbox/inbox", inbox.mails),
             Route("/sandbox/inbox/pushes", inbox.pushes),
             Route("/sandbox/inbox/{id}", inbox.mail),
@@ -85,6 +88,17 @@ class _Messages:
         if kept is None:
             return _absent()
         return PlainTextResponse(kept.raw, headers={**SHY, "Content-Security-Policy": _NOTHING})
+
+    async def attachment(self, request: Request) -> Response:
+        """To be saved under its name and never to be shown, whatever type it says it has."""
+        kept, number = self._mailbox.find(request.path_params["id"]), request.path_params["number"]
+        found = None if kept is None else await asyncio.to_thread(kept.file, number)
+        if found is None:
+            return _absent()
+        file, content = found
+        named = f"attachment; filename*=utf-8''{quote(file.filename, safe='')}"
+        headers = {**SHY, "Content-Security-Policy": _NOTHING, "Content-Disposition": named}
+        return Response(content, headers=headers, media_type="application/octet-stream")
 
 
 class _Inbox:

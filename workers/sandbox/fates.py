@@ -79,7 +79,7 @@ MAIL_FATES = (
     MailFate(
         name="bounce",
         meets="550 5.1.1",
-        becomes="FAILED",
+        becomes="FAILED, the address suppressed",
         refusal="550 5.1.1 <{address}>: there is no such mailbox",
     ),
     MailFate(

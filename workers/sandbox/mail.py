@@ -2,7 +2,6 @@
 
 import logging
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import policy
 from email.errors import HeaderParseError
@@ -14,9 +13,10 @@ from functools import cached_property
 import msgspec
 from aiosmtpd.smtp import Envelope
 
+from workers.sandbox.parts import MailFile, files_of, is_file, parts_of
+
 log = logging.getLogger(__name__)
 
-MAX_PARTS = 100
 MAX_DECODED = 2_000
 """Characters of a header in which encoded words are looked for: looking through a long one takes its square."""
 _SLOW_CHARSETS = frozenset({"idna", "punycode"})
@@ -37,6 +37,7 @@ class SandboxMail(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...]
     text: str | None
     html: str | None
+    attachments: tuple[MailFile, ...]
     size: int
 
 
@@ -77,8 +78,14 @@ class KeptMail:
             headers=tuple((name, decoded(str(value))) for name, value in message.items()),
             text=_text(message, "text/plain"),
             html=_text(message, "text/html"),
+            attachments=tuple(file for file, _ in files_of(message)),
             size=len(self.raw),
         )
+
+    def file(self, number: int) -> tuple[MailFile, bytes] | None:
+        """One of its attachments, counted from 0. Never raises."""
+        found = files_of(_parsed(self.raw))
+        return found[number] if 0 <= number < len(found) else None
 
     @cached_property
     def _headers(self) -> Message:
@@ -117,24 +124,11 @@ def _parsed(raw: bytes) -> Message:
 
 
 def _text(message: Message, content_type: str) -> str | None:
-    for part in _parts(message):
-        if part.get_content_type() == content_type and not part.is_multipart():
+    for part in parts_of(message):
+        if part.get_content_type() == content_type and not part.is_multipart() and not is_file(part):
             data = part.get_payload(decode=True)
             return _characters(data, part.get_content_charset() or "utf-8") if isinstance(data, bytes) else None
     return None
-
-
-def _parts(message: Message) -> Iterator[Message]:
-    """The first parts in order, without recursion: how deep they go is the sender's choice."""
-    waiting: list[Message] = [message]
-    for _ in range(MAX_PARTS):
-        if not waiting:
-            return
-        part = waiting.pop()
-        yield part
-        inner = part.get_payload() if part.is_multipart() else []
-        if isinstance(inner, list):
-            waiting.extend(each for each in reversed(inner) if isinstance(each, Message))
 
 
 def _characters(data: bytes, charset: str) -> str:

@@ -14,7 +14,8 @@ from workers.sandbox.mail import content_of
 from workers.smtp_data import read_mail
 
 SLOW_SECONDS = 2.0
-MAX_MAIL = 10 * 1024 * 1024
+MAX_MAIL = 32 * 1024 * 1024
+"""Room for attachments of 20 MB in base64, and a text."""
 
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 _PATH = re.compile(r"<([^<>\s@\"]+@[^<>\s@\"]+)>\s*(.*)")

@@ -9,6 +9,7 @@ from strawberry import UNSET
 from strawberry.scalars import JSON
 
 from api.gateway.queries import NotificationFilter as Where
+from api.gateway.schema.attachments import AttachmentInput
 from api.gateway.schema.context import Context
 from domain.errors import FieldProblem, ValidationFailed
 from domain.notification import Channel, Priority, Status
@@ -21,6 +22,7 @@ field = strawberry.field
 T = TypeVar("T")
 
 _LIQUID = "Liquid."
+_ATTACHMENTS = "Up to 10 files that go with the mail, by reference. Email only: a push ignores them."
 
 
 def given(value: T | None) -> T | None:
@@ -145,6 +147,7 @@ class SendNotificationInput:
     send_at: datetime | None = field(default=UNSET, description="Not before then, up to 366 days ahead.")
     deliver_by: datetime | None = field(default=UNSET, description="Not after then: it expires instead.")
     push: PushInput | None = field(default=UNSET, description="What push carries besides its text.")
+    attachments: list[AttachmentInput] | None = field(default=UNSET, description=_ATTACHMENTS)
     metadata: JSON | None = field(default=UNSET, description="Your own; given back as it was.")
 
     def read(self, context: Context) -> Submission:
@@ -172,6 +175,7 @@ class SendBatchInput:
     send_at: datetime | None = field(default=UNSET, description="Not before then, up to 366 days ahead.")
     deliver_by: datetime | None = field(default=UNSET, description="Not after then: it expires instead.")
     push: PushInput | None = field(default=UNSET, description="What push carries besides its text.")
+    attachments: list[AttachmentInput] | None = field(default=UNSET, description=f"{_ATTACHMENTS} The same for all.")
     metadata: JSON | None = field(default=UNSET, description="Your own; given back as it was.")
 
     def read(self, context: Context) -> Submission:
@@ -260,6 +264,7 @@ def _submission(
         correlation_id=context.correlation_id,
         traceparent=context.traceparent,
         test=True if context.principal.test else msgspec.UNSET,
+        attachments=tuple(each.read() for each in given_input.attachments or ()) or msgspec.UNSET,
     )
 
 

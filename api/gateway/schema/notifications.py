@@ -9,6 +9,7 @@ from strawberry.scalars import JSON
 from api.access import allow
 from api.gateway import cursor
 from api.gateway.queries import Page
+from api.gateway.schema.attachments import Attachment
 from api.gateway.schema.context import Info
 from api.gateway.schema.enums import describe
 from api.gateway.schema.envelope import PageMeta, Response, check_page
@@ -163,6 +164,7 @@ class Notification(Node):
     provider_message_id: str | None = field(description="The provider's own id for it.")
     possible_duplicate: bool = field(description="Whether the recipient may have got it twice: an outcome was unknown.")
     metadata: JSON | None = field(description="The caller's own, as it was given.")
+    attachments: list[Attachment] = field(description="The files that go with it; none on a push.")
     test: bool = field(description="Whether a test key sent it: it goes to the sandbox and nowhere else.")
     created_at: datetime = field(description="When it was accepted.")
     send_at: datetime | None = field(description="Not before then.")
@@ -218,6 +220,7 @@ class Notification(Node):
             provider_message_id=view.provider_message_id,
             possible_duplicate=view.possible_duplicate,
             metadata=view.metadata,
+            attachments=[Attachment.of(file) for file in view.attachments],
             test=view.test,
             created_at=view.created_at,
             send_at=view.send_at,

@@ -40,6 +40,10 @@ def mail_page(kept: KeptMail) -> dict[str, Any]:
         "has_html": mail.html is not None,
         "has_text": mail.text is not None,
         "text": (mail.text or "")[:MAX_SHOWN],
+        "files": [
+            {"number": number, "name": file.filename, "type": file.content_type, "size": f"{file.size:,}"}
+            for number, file in enumerate(mail.attachments)
+        ],
         "headers": [list(header) for header in mail.headers],
         "source": source,
         "cut": len(kept.raw) > MAX_SHOWN,
