@@ -2,7 +2,6 @@
 
 import pytest
 
-from domain.ids import NOTIFICATION, new_id
 from domain.telemetry import mask, masked
 
 FCM_TOKEN = "fMnX1abcd9abcdefghijkl:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx_abcdefgh"
@@ -30,7 +29,7 @@ def test_addresses_and_tokens_are_masked(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        f"ignored QUEUED of {new_id(NOTIFICATION)}: it is claimed already",
+        "ignored QUEUED of ntf_01a21cf2f6b97eb381bc109a2046ba71: it is claimed already",
         "correlation id 0f8fad5b-d9cd-469f-a165-70867728950e",
         'File "/srv/heliograph/workers/email/smtp_connection.py", line 101, in a_function_with_a_rather_long_name',
         "451 4.7.1 Greylisted: come back later",
@@ -40,9 +39,9 @@ def test_ids_and_ordinary_texts_stay(text: str) -> None:
     assert masked(text) == text
 
 
-@pytest.mark.parametrize("text", ["a" * 100_000, "@" * 100_000, "a1-" * 50_000, "a@" * 50_000, "x:" * 50_000])
-def test_a_long_text_takes_no_long_time(text: str) -> None:
-    masked(text)  # what takes the square of its length would run into the time limit of the tests
+@pytest.mark.parametrize("part", ["a", "@", "a1-", "a@", "x:", '"'])
+def test_a_long_text_takes_no_long_time(part: str) -> None:
+    masked(part * 100_000)  # what takes the square of its length would run into the time limit of the tests
 
 
 def test_a_mask_is_enough_to_recognise_and_not_enough_to_use() -> None:
