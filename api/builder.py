@@ -26,13 +26,16 @@ from api.gateway.claims import SqlClaims
 from api.gateway.dead_letters import SqlDeadLetters
 from api.gateway.erasure import Eraser
 from api.gateway.feed import Follower
+from api.gateway.logreader import SqlStatusLog
 from api.gateway.opt_outs import OptOuts
 from api.gateway.outbox import SqlOutbox
 from api.gateway.previews import Previews
 from api.gateway.queries import Queries
+from api.gateway.removal_round import Kept
 from api.gateway.repository import SqlRequests
+from api.gateway.retention import Retention
 from api.gateway.retirement import Retirer, SqlRefusals
-from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
+from api.gateway.statuslog import SqlStatusStore
 from api.gateway.subscribers import Subscribers
 from api.gateway.suppressions import SqlSuppressions
 from api.health import OPTIONAL, health_routes
@@ -227,6 +230,7 @@ class Builder:
         self.system.add("eraser", start=eraser.start, stop=eraser.stop)
         self.add_retirer(database, users)
         self.system.add("feed follower", start=feed.start, stop=feed.stop)
+        self.add_retention(database, feed)
         return gateway_app(
             GatewayServices(
                 send_ports=SendPorts(requests, users, templates, suppressions, renderer, ahead),
@@ -261,6 +265,12 @@ class Builder:
         """Who tells the User Service which devices are gone."""
         retirer = Retirer(SqlRefusals(database), users)
         self.system.add("retirer", start=retirer.start, stop=retirer.stop)
+
+    def add_retention(self, database: Database, feed: Follower) -> None:
+        """Who removes what has had its time."""
+        kept = Kept.of_days(self.settings.retention_days, self.settings.dead_letter_retention_days)
+        retention = Retention(database, kept, feed, metrics=self.metrics)
+        self.system.add("retention", start=retention.start, stop=retention.stop)
 
     # ------------------------------------------------------------------------------------------------- the workers
 

@@ -5,6 +5,7 @@ Time-ordered (RFC 9562, section 5.7), so that a primary key index grows at its e
 
 import os
 import time
+from datetime import datetime
 
 NOTIFICATION = "ntf"
 REQUEST = "req"
@@ -26,6 +27,11 @@ _HEX_DIGITS = frozenset("0123456789abcdef")
 def new_id(prefix: str) -> str:
     """A new identifier of the kind that `prefix` names, unique without coordination."""
     return f"{prefix}_{_uuid7_hex()}"
+
+
+def first_id(prefix: str, moment: datetime) -> str:
+    """Sorts before each identifier of this kind that is made from `moment` on, and behind those made before."""
+    return f"{prefix}_{int(moment.timestamp() * 1000) << 80:032x}"
 
 
 def is_id(prefix: str, value: str) -> bool:

@@ -6,11 +6,12 @@ from typing import Any
 from api.database import Databases
 from api.gateway.callbacks import SqlCallbacks
 from api.gateway.claims import SqlClaims
+from api.gateway.logreader import SqlStatusLog
 from api.gateway.opt_outs import OptOuts
 from api.gateway.outbox import SqlOutbox
 from api.gateway.queries import Queries
 from api.gateway.repository import SqlRequests
-from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
+from api.gateway.statuslog import SqlStatusStore
 from api.gateway.suppressions import SqlSuppressions
 from domain.events import DeliveryItem, StatusChanged
 from domain.ids import NOTIFICATION, REQUEST, new_id
