@@ -93,7 +93,10 @@ class Follower:
         await self._tasks.cancel()
 
     async def check_cursor(self, after: int) -> None:
-        """Raises `CursorExpired` when the log does not go on from `after`, as far as is known without reading it."""
+        """Raises `CursorExpired` when the log is known not to go on from `after`; what is read there says for certain.
+
+        A database that is away is waited for.
+        """
         if after < self.horizon:
             raise below_horizon(after)
         # Another gateway may be ahead of us: only the database knows the head.
@@ -125,7 +128,7 @@ class Follower:
 
     async def _rows(self, where: LogFilter, after: int | None, now: int | None) -> AsyncGenerator[LogRow, None]:
         await self._ready.wait()
-        if after is not None:
+        if after:  # 0 is no place that somebody was at: it is for the log to say whether it still begins there
             await self.check_cursor(after)
         position = next(place for place in (after, now, self._position) if place is not None)
         self._subscriptions += 1

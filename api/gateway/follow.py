@@ -22,9 +22,9 @@ async def follow_notification(
     once. With `follow` it goes on, for confirmations, bounces and replays. Raises `CursorExpired`.
     """
     where = LogFilter(notification_id=notification_id)
-    if after is not None and not follow:
+    if after is not None:
         await feed.check_cursor(after)
-        if await _rests_since(feed, where, after):
+        if not follow and await _rests_since(feed, where, after):
             return
     async with aclosing(feed.subscribe(where, 0 if after is None else after)) as rows:
         async for row in rows:
@@ -43,9 +43,9 @@ async def follow_request(
     """
     where = LogFilter(request=request)
     done: set[str] = set()
-    if after is not None and not follow:
+    if after is not None:
         await feed.check_cursor(after)
-        done = await _final_until(feed, where, after)
+        done = set() if follow else await _final_until(feed, where, after)
     if len(done) >= total and not follow:
         return
     async with aclosing(feed.subscribe(where, 0 if after is None else after)) as rows:

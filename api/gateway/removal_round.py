@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from api.database import Database, Tx
+from api.gateway.bounces import WITHIN
 from api.gateway.horizon import SqlHorizon, Turn
 from api.gateway.removals import Expiry, SqlRemovals, Step
 from api.gateway.units import again
@@ -59,7 +60,7 @@ class Round:
             expiry = Expiry(before, await self._horizon.advance(self._turn, before))
             await self._resume(expiry)
             await self._requests(expiry)
-            await self._all_of("soft_bounces", self._removals.soft_bounces, before)
+            await self._all_of("soft_bounces", self._removals.soft_bounces, min(before, self._now - WITHIN))
 
     async def _resume(self, expiry: Expiry) -> None:
         """What rounds before this one have begun."""

@@ -25,7 +25,7 @@ NOTIFICATIONS_AT_ONCE = 100
 ROWS_AT_ONCE = 400
 """What hangs on the notifications that one transaction removes. With their requests it writes 500 rows at most; a
 single notification is removed whole, however much hangs on it."""
-OTHERS_AT_ONCE = 500
+OTHERS_AT_ONCE = 100
 _PARTS = {"attempts": "notification_id", "callbacks": "notification_id", "status_log": "notification_id"}
 
 
@@ -53,17 +53,18 @@ class SqlRemovals:
     def __init__(self, database: Database) -> None:
         self._db = database
         sql, final = dialect_of(database.dialect), ", ".join(f"'{status}'" for status in sorted(FINAL))
+        # Subqueries for one value: an EXISTS may be planned as one look at the whole other table, for all rows at once.
         removable = f"""
             notification.next_at IS NULL AND notification.status IN ({final}) AND notification.updated_at < $2
-            AND NOT EXISTS (SELECT 1 FROM dead_letters AS letter WHERE letter.notification_id = notification.id)
-            AND NOT EXISTS (SELECT 1 FROM status_log AS entry WHERE entry.notification_id = notification.id
-                AND entry.sequence = notification.sequence AND entry.position > $3)"""
+            AND (SELECT id FROM dead_letters WHERE notification_id = notification.id LIMIT 1) IS NULL
+            AND coalesce((SELECT position FROM status_log WHERE notification_id = notification.id
+                AND sequence = notification.sequence), 0) <= $3"""
         self._requests = f"""
             WITH page AS {sql.materialized} (
                 SELECT id, created_at FROM requests WHERE id > $1 AND id < $4 ORDER BY id LIMIT {REQUESTS_AT_ONCE})
-            SELECT id, created_at < $2 AND NOT EXISTS (
-                SELECT 1 FROM notifications AS notification WHERE notification.request = request.id
-                AND NOT ({removable})) AS expired
+            SELECT id, created_at < $2 AND (
+                SELECT id FROM notifications AS notification WHERE notification.request = request.id
+                AND NOT ({removable}) LIMIT 1) IS NULL AS expired
             FROM page AS request ORDER BY id"""
         self._lock_requests = f"SELECT id FROM requests WHERE {self._among('id')} {sql.skip_locked}"
         self._note = f"INSERT INTO removals (request) SELECT id FROM requests WHERE {self._among('id')}"
@@ -75,13 +76,11 @@ class SqlRemovals:
             FROM notifications AS notification WHERE {self._among("request")} AND {removable}
             LIMIT {NOTIFICATIONS_AT_ONCE} {of}"""
         self._letters = f"""
-            DELETE FROM dead_letters WHERE id IN (
-                SELECT id FROM dead_letters WHERE id < $2 AND dead_lettered_at < $1
-                ORDER BY id LIMIT {OTHERS_AT_ONCE} {sql.skip_locked}) RETURNING id"""
+            SELECT id FROM dead_letters WHERE id < $2 AND dead_lettered_at < $1
+            ORDER BY id LIMIT {OTHERS_AT_ONCE} {sql.skip_locked}"""
         self._soft_bounces = f"""
-            DELETE FROM soft_bounces WHERE contact_key IN (
-                SELECT contact_key FROM soft_bounces WHERE last_at < $1
-                ORDER BY last_at LIMIT {OTHERS_AT_ONCE} {sql.skip_locked}) RETURNING contact_key"""
+            SELECT contact_key FROM soft_bounces WHERE last_at < $1
+            ORDER BY last_at LIMIT {OTHERS_AT_ONCE} {sql.skip_locked}"""
 
     async def begun(self, tx: Tx, after: str) -> list[str]:
         """Requests that are gone and of which notifications may be left, from behind `after` on; none: that is all."""
@@ -117,11 +116,13 @@ class SqlRemovals:
 
     async def dead_letters(self, tx: Tx, before: datetime) -> int:
         """Remove the oldest of before that time; how many, 0: there are none, or others hold them."""
-        return len(await tx.query(self._letters, [self._db.db_time(before), first_id(DEAD_LETTER, before)]))
+        found = await tx.query(self._letters, [self._db.db_time(before), first_id(DEAD_LETTER, before)])
+        return await self._delete(tx, "dead_letters", "id", [row["id"] for row in found])
 
     async def soft_bounces(self, tx: Tx, before: datetime) -> int:
         """Forget rows of bounces of which the last was before that time; likewise."""
-        return len(await tx.query(self._soft_bounces, [self._db.db_time(before)]))
+        found = await tx.query(self._soft_bounces, [self._db.db_time(before)])
+        return await self._delete(tx, "soft_bounces", "contact_key", [row["contact_key"] for row in found])
 
     async def _remove_requests(self, tx: Tx, ids: Sequence[str]) -> list[str]:
         if not ids:
