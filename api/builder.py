@@ -229,8 +229,7 @@ class Builder:
         self.system.add("compiler", stop=started(ahead.close))
         self.system.add("eraser", start=eraser.start, stop=eraser.stop)
         self.add_retirer(database, users)
-        self.system.add("feed follower", start=feed.start, stop=feed.stop)
-        self.add_retention(database, feed)
+        self.add_feed(database, feed)
         return gateway_app(
             GatewayServices(
                 send_ports=SendPorts(requests, users, templates, suppressions, renderer, ahead),
@@ -266,8 +265,9 @@ class Builder:
         retirer = Retirer(SqlRefusals(database), users)
         self.system.add("retirer", start=retirer.start, stop=retirer.stop)
 
-    def add_retention(self, database: Database, feed: Follower) -> None:
-        """Who removes what has had its time."""
+    def add_feed(self, database: Database, feed: Follower) -> None:
+        """Who follows the log, and who removes the part of it that has had its time."""
+        self.system.add("feed follower", start=feed.start, stop=feed.stop)
         kept = Kept.of_days(self.settings.retention_days, self.settings.dead_letter_retention_days)
         retention = Retention(database, kept, feed, metrics=self.metrics)
         self.system.add("retention", start=retention.start, stop=retention.stop)

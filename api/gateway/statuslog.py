@@ -1,4 +1,7 @@
-"""`record`, the one door through which a status changes (rule R6). What it writes is read by `logreader.py`."""
+"""The writing side of the status log: `record`, the one door through which a status changes (rule R6).
+
+What it writes is read by `logreader.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
