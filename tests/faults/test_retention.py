@@ -17,7 +17,7 @@ from tests.faults.system import Servers, System, scaled_out, until
 from tests.soak.load import Load
 
 GATEWAYS = ("gateway-1", "gateway-2")
-RATE, KILLS, REMOVED = 30.0, 6, 20
+RATE, KILLS, REMOVED = 20.0, 4, 20
 PROGRAM = """
 from datetime import timedelta
 from api.gateway import horizon, removal_round, retention
@@ -74,7 +74,7 @@ class Watcher:
 
 
 def check_expired(error: SubscriptionError) -> None:
-    ((said,),) = error.args
+    (said,) = error.errors
     assert said["extensions"]["code"] == "CURSOR_EXPIRED"
 
 
