@@ -5,7 +5,7 @@ Time-ordered (RFC 9562, section 5.7), so that a primary key index grows at its e
 
 import os
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 NOTIFICATION = "ntf"
 REQUEST = "req"
@@ -20,6 +20,7 @@ INSTANCE = "ins"
 CLAIM = "clm"
 CORRELATION = "cor"
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RANDOM_BITS = (1 << 62) - 1
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
@@ -31,7 +32,7 @@ def new_id(prefix: str) -> str:
 
 def first_id(prefix: str, moment: datetime) -> str:
     """Sorts before each identifier of this kind that is made from `moment` on, and behind those made before."""
-    return f"{prefix}_{int(moment.timestamp() * 1000) << 80:032x}"
+    return f"{prefix}_{max(0, (moment - _EPOCH) // timedelta(milliseconds=1)) << 80:032x}"
 
 
 def is_id(prefix: str, value: str) -> bool:

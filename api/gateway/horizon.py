@@ -38,7 +38,8 @@ class SqlHorizon:
         sql = dialect_of(database.dialect)
         self._take = f"""
             UPDATE retention SET token = $1, due_at = {sql.after(str(LEASE))}
-            WHERE id = 1 AND due_at <= {sql.now} RETURNING {sql.now} AS now"""
+            WHERE id IN (SELECT id FROM retention WHERE id = 1 AND due_at <= {sql.now} {sql.skip_locked})
+            RETURNING {sql.now} AS now"""
         self._renew = f"""
             UPDATE retention SET due_at = {sql.after(str(LEASE))} WHERE id = 1 AND token = $1 RETURNING horizon"""
         self._give_back = "UPDATE retention SET token = NULL, due_at = {} WHERE id = 1 AND token = $1"

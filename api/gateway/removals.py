@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 400
 """What hangs on the notifications that one transaction removes. With their requests it writes 500 rows at most; a
 single notification is removed whole, however much hangs on it."""
 OTHERS_AT_ONCE = 100
-_PARTS = {"attempts": "notification_id", "callbacks": "notification_id", "status_log": "notification_id"}
+_PARTS = ("attempts", "callbacks", "status_log")
 
 
 class Expiry(msgspec.Struct, frozen=True):
@@ -68,13 +68,12 @@ class SqlRemovals:
             FROM page AS request ORDER BY id"""
         self._lock_requests = f"SELECT id FROM requests WHERE {self._among('id')} {sql.skip_locked}"
         self._note = f"INSERT INTO removals (request) SELECT id FROM requests WHERE {self._among('id')}"
-        of = "" if not sql.skip_locked else sql.skip_locked.replace("UPDATE", "UPDATE OF notification")
         self._notifications = f"""
             SELECT id, 1 + sequence
                 + (SELECT count(*) FROM attempts WHERE attempts.notification_id = notification.id)
                 + (SELECT count(*) FROM callbacks WHERE callbacks.notification_id = notification.id) AS weight
             FROM notifications AS notification WHERE {self._among("request")} AND {removable}
-            LIMIT {NOTIFICATIONS_AT_ONCE} {of}"""
+            LIMIT {NOTIFICATIONS_AT_ONCE} {sql.skip_locked}"""
         self._letters = f"""
             SELECT id FROM dead_letters WHERE id < $2 AND dead_lettered_at < $1
             ORDER BY id LIMIT {OTHERS_AT_ONCE} {sql.skip_locked}"""
@@ -107,8 +106,8 @@ class SqlRemovals:
         )
         chosen = _that_fit([(row["id"], row["weight"]) for row in found])
         removed: Counter[str] = Counter()
-        for table, column in _PARTS.items():
-            removed[table] = await self._delete(tx, table, column, chosen)
+        for table in _PARTS:
+            removed[table] = await self._delete(tx, table, "notification_id", chosen)
         removed["notifications"] = await self._delete(tx, "notifications", "id", chosen)
         all_of_them = len(chosen) == len(found) < NOTIFICATIONS_AT_ONCE
         await self._close(tx, requests)
@@ -128,10 +127,7 @@ class SqlRemovals:
         if not ids:
             return []
         locked = [row["id"] for row in await tx.query(self._lock_requests, [self._listed(ids)])]
-        note = (
-            f"INSERT INTO removals (request) SELECT id FROM requests WHERE {self._among('id')} ON CONFLICT DO NOTHING"
-        )
-        await tx.query(note, [self._listed(locked)])
+        await tx.query(self._note, [self._listed(locked)])
         await self._delete(tx, "requests", "id", locked)
         return locked
 

@@ -220,6 +220,23 @@ class TestBesideOthers:
         assert await store.notifications_of(free["id"]) == []
         await databases.close()
 
+    async def test_one_that_is_frozen_in_a_transaction_holds_nobody_else_up(
+        self, postgres_database: Callable[[], str]
+    ) -> None:
+        databases = await Databases.open({"gateway": postgres_database()})
+        await databases.migrate()
+        store = Store(databases)
+        frozen = await turn_of(store)
+        await end_lease(store)
+
+        async def look_beside_it(tx: Tx) -> None:
+            await SqlHorizon(store.database).renew(tx, frozen)
+            async with asyncio.timeout(20):
+                assert await remove(store, LATER) == {}
+
+        await store.database.unit(look_beside_it)
+        await databases.close()
+
 
 async def accept_again(store: Store, request_id: str) -> bool:
     """Whether it was accepted as a new one. What says "send it again" is sent again."""
