@@ -102,7 +102,7 @@ class Store:
             assert row["sequence"] == sequences.get(row["notification_id"], 0) + 1
             sequences[row["notification_id"]] = row["sequence"]
         kept = await self.database.query("SELECT id, sequence FROM notifications")
-        assert {row["id"]: row["sequence"] for row in kept} == sequences
+        assert {row["id"]: sequences[row["id"]] for row in kept} == {row["id"]: row["sequence"] for row in kept}
         text = "SELECT id FROM notifications WHERE (next_at IS NULL) <> (status IN ('SENT', 'DELIVERED', 'BOUNCED', "
         text += "'FAILED', 'SKIPPED', 'CANCELLED', 'EXPIRED'))"
         assert await self.database.query(text) == []
