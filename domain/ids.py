@@ -5,7 +5,7 @@ Time-ordered (RFC 9562, section 5.7), so that a primary key index grows at its e
 
 import os
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 NOTIFICATION = "ntf"
 REQUEST = "req"
@@ -20,7 +20,7 @@ INSTANCE = "ins"
 CLAIM = "clm"
 CORRELATION = "cor"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _RANDOM_BITS = (1 << 62) - 1
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
