@@ -18,10 +18,11 @@ from api.database import Databases
 from api.discovery import Instance
 from api.gateway.callbacks import SqlCallbacks
 from api.gateway.claims import SqlClaims
+from api.gateway.logreader import SqlStatusLog
 from api.gateway.opt_outs import OptOuts
 from api.gateway.outbox import SqlOutbox
 from api.gateway.refused_addresses import RefusedAddresses
-from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
+from api.gateway.statuslog import SqlStatusStore
 from api.gateway.suppressions import SqlSuppressions
 from api.health import OPTIONAL, health_routes
 from api.meters import Meters

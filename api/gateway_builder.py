@@ -15,11 +15,14 @@ from api.gateway.app import GatewayServices, gateway_app
 from api.gateway.dead_letters import SqlDeadLetters
 from api.gateway.erasure import Eraser
 from api.gateway.feed import Follower
+from api.gateway.logreader import SqlStatusLog
 from api.gateway.previews import Previews
 from api.gateway.queries import Queries
+from api.gateway.removal_round import Kept
 from api.gateway.repository import SqlRequests
+from api.gateway.retention import Retention
 from api.gateway.retirement import Retirer, SqlRefusals
-from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
+from api.gateway.statuslog import SqlStatusStore
 from api.gateway.subscribers import Subscribers
 from api.identity import Identity
 from api.policy import policy_of, shows_playground
@@ -116,6 +119,10 @@ class GatewayBuilder:
         return eraser
 
     def _feed(self) -> Follower:
-        feed = Follower(SqlStatusLog(self._database), self._bell)
+        """Who follows the log, and who removes the part of it that has had its time."""
+        feed, settings = Follower(SqlStatusLog(self._database), self._bell), self._builder.settings
+        kept = Kept.of_days(settings.retention_days, settings.dead_letter_retention_days)
+        retention = Retention(self._database, kept, feed, metrics=self._builder.metrics)
         self._builder.system.add("feed follower", start=feed.start, stop=feed.stop)
+        self._builder.system.add("retention", start=retention.start, stop=retention.stop)
         return feed

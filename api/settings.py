@@ -20,6 +20,7 @@ from domain.retry import DEFAULT_SCHEDULE, AfterUnknown, RetryPolicy
 PREFIX = "HELIOGRAPH_"
 MAX_REPLAY_RATE = 1_000
 """A second; what is faster needs no pace."""
+MAX_DAYS = 36_500
 SPARE_LEASE = LEASE_MARGIN + 0.5
 """Seconds of a lease beside the call's deadline: with no time between claim and call, every claim is handed back."""
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -186,6 +187,12 @@ class Settings(BaseSettings):
     dispatch_window: int = Field(100, ge=1, description="Messages that may wait in a delivery queue.")
     replay_rate: int = Field(
         50, ge=1, le=MAX_REPLAY_RATE, description="Dead letters a second that are given back where many are replayed."
+    )
+    retention_days: int = Field(
+        90, ge=0, le=MAX_DAYS, description="Days that finished requests and the status log are kept; 0: for ever."
+    )
+    dead_letter_retention_days: int = Field(
+        90, ge=0, le=MAX_DAYS, description="Days that dead letters are kept, and what they are about; 0: for ever."
     )
     drain_seconds: float = Field(25.0, gt=0, description="How long a stop waits for what is in flight.")
     breaker_failures: int = Field(5, ge=1, description="Failures in a row that open a provider's breaker.")

@@ -3,9 +3,9 @@
 Time-ordered (RFC 9562, section 5.7), so that a primary key index grows at its end and a list by id is a list by age.
 """
 
-import datetime
 import os
 import time
+from datetime import datetime, timedelta
 
 NOTIFICATION = "ntf"
 REQUEST = "req"
@@ -20,6 +20,7 @@ INSTANCE = "ins"
 CLAIM = "clm"
 CORRELATION = "cor"
 
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _RANDOM_BITS = (1 << 62) - 1
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
@@ -29,16 +30,21 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{_uuid7_hex()}"
 
 
+def first_id(prefix: str, moment: datetime) -> str:
+    """Sorts before each identifier of this kind that is made from `moment` on, and behind those made before."""
+    return f"{prefix}_{max(0, (moment - _EPOCH) // timedelta(milliseconds=1)) << 80:032x}"
+
+
 def is_id(prefix: str, value: str) -> bool:
     """Whether `value` has the shape of an identifier of this kind; says nothing about its existence."""
     head, _, tail = value.partition("_")
     return head == prefix and len(tail) == 32 and _HEX_DIGITS.issuperset(tail)
 
 
-def moment_of(id: str) -> datetime.datetime:
+def moment_of(id: str) -> datetime:
     """When an identifier of ours was made, by the clock of whoever made it, in UTC. Raises `ValueError` for another."""
     _, _, tail = id.partition("_")
-    return datetime.datetime.fromtimestamp((int(tail, 16) >> 80) / 1000, datetime.UTC)
+    return _EPOCH + timedelta(milliseconds=int(tail, 16) >> 80)
 
 
 def _uuid7_hex() -> str:

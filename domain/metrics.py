@@ -138,5 +138,10 @@ FOLLOWER_LAG = Metric(
     "Entries of the status log that exist and that this gateway's subscriptions were not told of yet.",
 )
 
+# ------------------------------------------------------------------------------------------------------ retention
+
+ROWS_REMOVED = Metric("heliograph_rows_removed_total", "counter", "Rows that retention removed here.", ("table",))
+HORIZON = Metric("heliograph_log_horizon_position", "gauge", "The status log is dense above this position.")
+
 METRICS: tuple[Metric, ...] = tuple(each for each in list(vars().values()) if isinstance(each, Metric))
 """All of the above."""

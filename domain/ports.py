@@ -157,7 +157,7 @@ class StatusLog(Protocol):
         """The last position; 0 while the log is empty."""
 
     async def read(self, after: int, limit: int, where: LogFilter, until: int | None = None) -> list[LogRow]:
-        """Up to `limit` rows that pass, with `after < position <= until`, in order of position."""
+        """Up to `limit` rows with `after < position <= until` that pass, in order. `CursorExpired`: some are gone."""
 
 
 # ------------------------------------------------------------------------------------------------------ the broker

@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
-from domain.errors import ValidationFailed
+from domain.errors import CursorExpired, ValidationFailed
 from domain.ids import is_id
 
 _PREFIX = "p1:"
@@ -21,6 +21,14 @@ def decode(cursor: str) -> int:
     if position is None or not 0 <= position <= _LARGEST or encode(position) != cursor:
         raise _no_cursor("after")
     return position
+
+
+def below_horizon(after: int) -> CursorExpired:
+    """What is raised where the log does not go on from `after` any more."""
+    return CursorExpired(
+        f"The status log no longer holds all that followed position {after}: the older part was removed, as its time "
+        "is over. Subscribe again without `after`."
+    )
 
 
 def encode_id(id: str) -> str:

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
+from api.gateway.cursor import below_horizon
 from api.gateway.live import Audience, Live
 from domain.channels import STATUS_CHANNEL
 from domain.concurrency import Tasks, backoff
@@ -48,7 +49,8 @@ class Follower:
     ) -> None:
         """`poll` is in seconds; `page` rows are read at once; `buffer` rows wait for a slow client at most.
 
-        The log holds no position up to `horizon` any more; whoever prunes it moves the attribute up.
+        `horizon` is where the log's stood when somebody looked last, and spares reading for a cursor below it; what
+        counts is what the log says with what is read. Whoever looks moves the attribute up.
         """
         self.horizon = horizon
         self._log = status_log
@@ -91,9 +93,12 @@ class Follower:
         await self._tasks.cancel()
 
     async def check_cursor(self, after: int) -> None:
-        """Raises `CursorExpired` when the log does not go on from `after`. A database that is away is waited for."""
+        """Raises `CursorExpired` when the log is known not to go on from `after`; what is read there says for certain.
+
+        A database that is away is waited for.
+        """
         if after < self.horizon:
-            raise CursorExpired(f"The status log no longer holds what followed position {after}.")
+            raise below_horizon(after)
         # Another gateway may be ahead of us: only the database knows the head.
         if after > self._position and after > await self._patiently(self._log.head):
             raise CursorExpired(f"The status log has no position {after} yet.")
@@ -101,13 +106,17 @@ class Follower:
     def subscribe(self, where: LogFilter, after: int | None = None) -> AsyncGenerator[LogRow, None]:
         """The rows that pass `where` after position `after`, each once, in order, without end.
 
-        None: those that are handed out from this call on. Raises `CursorExpired` (at the first step) where the log
-        does not go on from `after`. While the database is away it is waited for. Close the generator (`aclosing`).
+        None: those that are handed out from this call on. Raises `CursorExpired` at the first step where the log does
+        not go on from `after`, and at a later one where it was pruned faster than its rows were taken. While the
+        database is away it is waited for. Close the generator (`aclosing`).
         """
         return self._rows(where, after, self._position if self._ready.is_set() else None)
 
     async def replay(self, where: LogFilter, after: int, until: int | None = None) -> AsyncGenerator[LogRow, None]:
-        """The rows in the log that pass, with `after < position <= until`, in order. Close the generator."""
+        """The rows in the log that pass, with `after < position <= until`, in order. Close the generator.
+
+        Raises `CursorExpired` where some may be gone.
+        """
         limit = min(self._page, self._buffer)
         while until is None or after < until:
             rows = await self._patiently(partial(self._read, where, after, until, limit))
@@ -119,7 +128,7 @@ class Follower:
 
     async def _rows(self, where: LogFilter, after: int | None, now: int | None) -> AsyncGenerator[LogRow, None]:
         await self._ready.wait()
-        if after is not None:
+        if after:  # 0 is no place that somebody was at: it is for the log to say whether it still begins there
             await self.check_cursor(after)
         position = next(place for place in (after, now, self._position) if place is not None)
         self._subscriptions += 1
@@ -156,11 +165,21 @@ class Follower:
     async def _catch_up(self) -> None:
         while True:
             read = partial(self._log.read, self._position, self._page, LogFilter())
-            rows = await self._patiently(read)
+            try:
+                rows = await self._patiently(read)
+            except CursorExpired:
+                await self._jump()
+                continue
             await self._hand_out(rows)
             if len(rows) < self._page:
                 self._head = self._position
                 return
+
+    async def _jump(self) -> None:
+        """It stood still for so long that the log was pruned: whoever listens reads on from there, or is told so."""
+        head = await self._patiently(self._log.head)
+        self._position = max(self._position, head)
+        self._audience.cut_off()
 
     async def _listen(self) -> None:
         async with self._bell.listen(STATUS_CHANNEL) as rings:

@@ -1,4 +1,7 @@
-"""Subscriptions that end by themselves: those to one notification or one request."""
+"""Subscriptions that end by themselves: those to one notification or one request.
+
+Retention leaves what it keeps whole, so they begin at the first entry wherever the log's horizon is.
+"""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -19,11 +22,11 @@ async def follow_notification(
     once. With `follow` it goes on, for confirmations, bounces and replays. Raises `CursorExpired`.
     """
     where = LogFilter(notification_id=notification_id)
-    if after is not None and not follow:
+    if after is not None:
         await feed.check_cursor(after)
-        if await _rests_since(feed, where, after):
+        if not follow and await _rests_since(feed, where, after):
             return
-    async with aclosing(feed.subscribe(where, feed.horizon if after is None else after)) as rows:
+    async with aclosing(feed.subscribe(where, 0 if after is None else after)) as rows:
         async for row in rows:
             yield row
             if row.status in FINAL and not follow:
@@ -40,12 +43,12 @@ async def follow_request(
     """
     where = LogFilter(request=request)
     done: set[str] = set()
-    if after is not None and not follow:
+    if after is not None:
         await feed.check_cursor(after)
-        done = await _final_until(feed, where, after)
+        done = set() if follow else await _final_until(feed, where, after)
     if len(done) >= total and not follow:
         return
-    async with aclosing(feed.subscribe(where, feed.horizon if after is None else after)) as rows:
+    async with aclosing(feed.subscribe(where, 0 if after is None else after)) as rows:
         async for row in rows:
             yield row
             if row.status in FINAL and not follow:
@@ -57,7 +60,7 @@ async def follow_request(
 async def _rests_since(feed: Follower, where: LogFilter, after: int) -> bool:
     """Whether the last row that passes is final and not after `after`. (One notification has few rows.)"""
     last: LogRow | None = None
-    async with aclosing(feed.replay(where, feed.horizon)) as rows:
+    async with aclosing(feed.replay(where, 0)) as rows:
         async for row in rows:
             last = row
     return last is not None and last.position <= after and last.status in FINAL
@@ -66,5 +69,5 @@ async def _rests_since(feed: Follower, where: LogFilter, after: int) -> bool:
 async def _final_until(feed: Follower, where: LogFilter, until: int) -> set[str]:
     """The notifications that had a final status up to `until`."""
     final = msgspec.structs.replace(where, status=FINAL)
-    async with aclosing(feed.replay(final, feed.horizon, until)) as rows:
+    async with aclosing(feed.replay(final, 0, until)) as rows:
         return {row.notification_id async for row in rows}

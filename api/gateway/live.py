@@ -35,9 +35,13 @@ class Live:
             self._rows.append(row)
         else:
             self._cut_off = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake()
         return not self._cut_off
+
+    def cut_off(self) -> None:
+        """Nothing comes any more: the log has the rest."""
+        self._cut_off = True
+        self._wake()
 
     async def take(self) -> list[LogRow]:
         """All that came since the last call, at least one row. None at all: cut off, and nothing is left."""
@@ -47,6 +51,10 @@ class Live:
             await self._waiter
         rows, self._rows = self._rows, []
         return rows
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class Audience:
@@ -70,6 +78,12 @@ class Audience:
             cut_off = [live for live in self._by_key.get(key, ()) if not live.offer(row)]
             for live in cut_off:
                 self._leave(live)
+
+    def cut_off(self) -> None:
+        """Tell everybody that what comes next is to be read from the log."""
+        for live in [live for lives in self._by_key.values() for live in lives]:
+            live.cut_off()
+            self._leave(live)
 
     def __len__(self) -> int:
         return sum(map(len, self._by_key.values()))

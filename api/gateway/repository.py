@@ -18,7 +18,7 @@ from api.gateway.queries import Queries
 from api.gateway.rows import to_text
 from api.gateway.units import again
 from domain.concurrency import Batcher
-from domain.errors import Conflict, Unavailable
+from domain.errors import Conflict, DatabaseUnavailable, Unavailable
 from domain.life import accepted, tell
 from domain.notification import Status
 from domain.ports import LogRow
@@ -82,15 +82,20 @@ class SqlRequests:
         self._announce(entries)
         answers: dict[str, Receipt | Exception] = {}
         for order in orders:
-            existing = stored[order.client, order.request_id]
-            if existing["id"] == order.id:
-                answers[order.id] = receipt_of(order, parse_time(existing["created_at"]))
-                continue
             try:
-                answers[order.id] = await self._duplicate(existing, order.fingerprint)
-            except Conflict as conflict:
-                answers[order.id] = conflict
+                answers[order.id] = await self._answer(order, stored)
+            except (Conflict, DatabaseUnavailable) as error:
+                answers[order.id] = error
         return answers
+
+    async def _answer(self, order: Order, stored: "_Stored") -> Receipt:
+        existing = stored.get((order.client, order.request_id))
+        if existing is not None and existing["id"] == order.id:
+            return receipt_of(order, parse_time(existing["created_at"]))
+        earlier = await self._duplicate(existing, order.fingerprint) if existing is not None else None
+        if earlier is None:  # retention took it between two of our looks
+            raise DatabaseUnavailable(f"The request {order.request_id!r} is being removed; send it again.")
+        return earlier
 
     async def _store_at_once(self, orders: Sequence[Order]) -> tuple["_Stored", list[LogRow]]:
         """One statement is one transaction: the log's counter, which is everybody's, is never held across a trip."""
@@ -127,12 +132,14 @@ class SqlRequests:
                 stored[row["client"], row["request_id"]] = row
         return stored
 
-    async def _duplicate(self, row: Mapping[str, Any], fingerprint: str) -> Receipt:
+    async def _duplicate(self, row: Mapping[str, Any], fingerprint: str) -> Receipt | None:
+        """None: it was removed since. Raises `Conflict`."""
         request_id = row["request_id"]
         if row["fingerprint"] != fingerprint:
             raise Conflict(f"request_id {request_id!r} was used before with another input.", request_id)
         request = await self._queries.request_by_id(row["id"])
-        assert request is not None, "the row was just read; requests are removed with their notifications only"
+        if request is None:
+            return None
         first = await self._queries.notifications_of_request(row["id"], None, 1, RECEIPT_SIZE)
         accepted = request.total - request.counts.get(Status.SKIPPED, 0)
         return Receipt(request=request, notifications=first.items, duplicate=True, accepted=accepted)
@@ -148,7 +155,8 @@ def _pairs(orders: Sequence[Order]) -> Iterator[tuple[Order, Draft]]:
 
 def _accepted(orders: Sequence[Order], stored: _Stored) -> list[Order]:
     """Those of the orders that are new, and not the twin of one that is."""
-    return [order for order in orders if stored[order.client, order.request_id]["id"] == order.id]
+    found = {row["id"] for row in stored.values()}
+    return [order for order in orders if order.id in found]
 
 
 def _request_columns(order: Order) -> dict[str, Any]:

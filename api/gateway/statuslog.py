@@ -1,4 +1,7 @@
-"""The status log: `record`, the one door through which a status changes (rule R6), and the readers' side of it."""
+"""The writing side of the status log: `record`, the one door through which a status changes (rule R6).
+
+What it writes is read by `logreader.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,12 +13,12 @@ from api.gateway.dialect import Dialect, as_set, dialect_of, stamp
 from api.gateway.logwriter import LogWriter
 from api.gateway.refused_addresses import RefusedAddresses
 from api.gateway.retirement import SqlRefusals
-from api.gateway.rows import PROGRESS_COLUMNS, log_row_of, progress_of, to_text
+from api.gateway.rows import PROGRESS_COLUMNS, progress_of, to_text
 from api.gateway.units import again
 from domain.events import MAX_CHANGES, Attempt, StatusChanged
 from domain.ids import DEAD_LETTER, new_id
 from domain.notification import Channel, Progress, Status
-from domain.ports import DeadMessage, LogFilter, LogRow, Recorded
+from domain.ports import DeadMessage, LogRow, Recorded
 from domain.refusals import refused_for_good
 from domain.track import Entry, Tracked, track_all
 
@@ -118,40 +121,6 @@ class SqlStatusStore:
             _log_row(entry, rows[entry.change.notification_id], place, now) for place, entry in enumerate(entries, 1)
         ]
         return await self._log.append(tx, placed)
-
-
-class SqlStatusLog:
-    """`domain.ports.StatusLog` on the gateway database."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def head(self) -> int:
-        rows = await self._database.query("SELECT position FROM status_log_head WHERE id = 1", [])
-        return int(rows[0]["position"])
-
-    async def read(self, after: int, limit: int, where: LogFilter, until: int | None = None) -> list[LogRow]:
-        conditions, values = ["position > $1"], [after]
-        for column, value in _conditions_of(where, until):
-            values.append(value)
-            conditions.append(column.format(len(values)))
-        if where.status is not None:
-            names = ", ".join(f"'{status}'" for status in sorted(where.status))
-            conditions.append(f"status IN ({names})")
-        text = f"SELECT * FROM status_log WHERE {' AND '.join(conditions)} ORDER BY position LIMIT {int(limit)}"
-        return [log_row_of(row) for row in await self._database.query(text, values)]
-
-
-def _conditions_of(where: LogFilter, until: int | None) -> list[tuple[str, Any]]:
-    candidates = [
-        ("position <= ${}", until),
-        ("notification_id = ${}", where.notification_id),
-        ("request = ${}", where.request),
-        ("channel = ${}", where.channel.value if where.channel else None),
-        ("category = ${}", where.category),
-        ("user_id = ${}", where.user_id),
-    ]
-    return [(column, value) for column, value in candidates if value is not None]
 
 
 def _restarts_clock(entry: Entry) -> bool:

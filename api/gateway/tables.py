@@ -121,6 +121,32 @@ class LogHead(Model):
         table = "status_log_head"
 
 
+class RetentionRow(Model):
+    """One row: the log's horizon, and the clock of the next round of retention. `token`: who is at it until `due_at`.
+
+    Not a column of `LogHead`: whoever writes the log holds that row, and nobody should wait there for a removal.
+    """
+
+    id = fields.SmallIntField(primary_key=True, generated=False)
+    horizon = fields.BigIntField()
+    token = fields.CharField(max_length=40, null=True)
+    due_at = fields.DatetimeField()
+
+    class Meta:
+        app = "gateway"
+        table = "retention"
+
+
+class Removal(Model):
+    """A request that is gone and whose notifications are being removed."""
+
+    request = fields.CharField(max_length=40, primary_key=True)
+
+    class Meta:
+        app = "gateway"
+        table = "removals"
+
+
 class AttemptRow(Model):
     """One call to one provider for one contact point."""
 

@@ -6,12 +6,13 @@ from typing import Any
 from api.database import Databases
 from api.gateway.callbacks import SqlCallbacks
 from api.gateway.claims import SqlClaims
+from api.gateway.logreader import SqlStatusLog
 from api.gateway.opt_outs import OptOuts
 from api.gateway.outbox import SqlOutbox
 from api.gateway.queries import Queries
 from api.gateway.refused_addresses import RefusedAddresses
 from api.gateway.repository import SqlRequests
-from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
+from api.gateway.statuslog import SqlStatusStore
 from api.gateway.suppressions import SqlSuppressions
 from domain.attachments import Attachment
 from domain.events import DeliveryItem, StatusChanged
@@ -80,6 +81,11 @@ class Store:
         """Record; why the ignored ones were ignored."""
         return [why for _, why in (await self.status.record(changes)).ignored]
 
+    async def notifications_of(self, request: str) -> list[str]:
+        """The ids of a request's notifications."""
+        rows = await self.database.query("SELECT id FROM notifications WHERE request = $1 ORDER BY id", [request])
+        return [row["id"] for row in rows]
+
     async def make_due(self, id: str) -> None:
         """Let the time pass until the row's clock has come."""
         past = datetime.now(UTC) - timedelta(seconds=5)
@@ -88,14 +94,17 @@ class Store:
         await self.database.query(f"UPDATE notifications SET next_at = {cast} WHERE id = $2", [text, id])
 
     async def check_invariants(self) -> None:
-        """Positions dense over the log, sequences dense per notification, no clock on a final row."""
-        rows = await self.log.read(0, 10_000, ALL)
-        assert [row.position for row in rows] == list(range(1, len(rows) + 1))
-        assert await self.log.head() == len(rows)
+        """Positions dense above the horizon, the log of each notification whole, no clock on a final row."""
+        rows = await self.database.query("SELECT position, notification_id, sequence FROM status_log ORDER BY position")
+        horizon = (await self.database.query("SELECT horizon FROM retention"))[0]["horizon"]
+        above = [row["position"] for row in rows if row["position"] > horizon]
+        assert above == list(range(horizon + 1, await self.log.head() + 1))
         sequences: dict[str, int] = {}
         for row in rows:
-            assert row.sequence == sequences.get(row.notification_id, 0) + 1
-            sequences[row.notification_id] = row.sequence
+            assert row["sequence"] == sequences.get(row["notification_id"], 0) + 1
+            sequences[row["notification_id"]] = row["sequence"]
+        kept = await self.database.query("SELECT id, sequence FROM notifications")
+        assert {row["id"]: sequences[row["id"]] for row in kept} == {row["id"]: row["sequence"] for row in kept}
         text = "SELECT id FROM notifications WHERE (next_at IS NULL) <> (status IN ('SENT', 'DELIVERED', 'BOUNCED', "
         text += "'FAILED', 'SKIPPED', 'CANCELLED', 'EXPIRED'))"
         assert await self.database.query(text) == []

@@ -90,8 +90,3 @@ def test_grafana_finds_it_where_it_is_mounted() -> None:
     (provider,) = read(MONITORING / "grafana/dashboards/heliograph.yml")["providers"]
     assert source == "./docker/monitoring/grafana"
     assert provider["options"]["path"] == f"{target}/dashboards"
-
-
-def test_the_metrics_are_those_of_the_code() -> None:
-    told = pytest.importorskip("domain.metrics", reason="the names are not data in the code yet").METRICS
-    assert {each.name: set(each.labels) for each in told}.items() <= METRICS.items()

@@ -51,6 +51,7 @@ async def _check(database: Database, mails: Mapping[str, int], accepted: set[str
         "SELECT position, notification_id, sequence, status, previous_status FROM status_log ORDER BY position"
     )
     head = (await database.query("SELECT position FROM status_log_head"))[0]["position"]
+    horizon = (await database.query("SELECT horizon FROM retention"))[0]["horizon"]
     asked = await database.query("SELECT notification_id AS id FROM attempts WHERE outcome = 'UNKNOWN'")
     unknown = Counter(str(row["id"]) for row in asked)
     missing = accepted - {row["id"] for row in rows}
@@ -65,7 +66,7 @@ async def _check(database: Database, mails: Mapping[str, int], accepted: set[str
         unknown=unknown.total(),
         breaches=[
             *(f"{id}: it was accepted, and it is nowhere" for id in sorted(missing)),
-            *_of_positions(log, head),
+            *_of_positions(log, horizon, head),
             *_of_histories(log),
             *_of_rows(rows, log),
             *_of_mails(rows, log, mails, unknown),
@@ -74,9 +75,10 @@ async def _check(database: Database, mails: Mapping[str, int], accepted: set[str
     )
 
 
-def _of_positions(log: Rows, head: int) -> Iterator[str]:
-    if [row["position"] for row in log] != list(range(1, len(log) + 1)) or head != len(log):
-        yield f"the log's positions are not 1 to {head}"
+def _of_positions(log: Rows, horizon: int, head: int) -> Iterator[str]:
+    """All from behind the horizon on; those before it are of notifications that are kept."""
+    if [row["position"] for row in log if row["position"] > horizon] != list(range(horizon + 1, head + 1)):
+        yield f"the log's positions are not {horizon + 1} to {head}"
 
 
 def _of_histories(log: Rows) -> Iterator[str]:

@@ -10,6 +10,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from api.database import Databases
+from api.gateway.removal_round import Kept
+from api.gateway.retention import Retention
 from api.health import Checkup
 from api.meters import Meters
 from api.pulse import Pulse
@@ -170,12 +173,13 @@ async def test_a_pulse_tells_what_health_and_metrics_say(meters: Meters) -> None
     assert value(meters, "heliograph_dependency_up", dependency="database") == 0
 
 
-def test_every_metric_has_one_instrument(meters: Meters) -> None:
+async def test_every_metric_has_one_instrument(meters: Meters, databases: Databases) -> None:
     for name in ("http", "graphql", "calls", "queues", "levels", "breakers", "deliveries", "statuses", "loop"):
         getattr(meters, name)
     meters.feed.watch(lambda: 1, lambda: 2, lambda: 3)
     meters.tell_who(ME)
     Pulse(ME, Checkup({}), cast(Bell, Ear()), meters.registry)
     BounceListener(("127.0.0.1", 0), cast(ReturnPaths, None), cast(Callbacks, None), metrics=meters.registry)
+    Retention(databases["gateway"], Kept(None, None), metrics=meters.registry)
     made = {family.name for family in meters.registry.collect()}
     assert {metric.name.removesuffix("_total") for metric in METRICS} <= made

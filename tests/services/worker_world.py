@@ -10,10 +10,11 @@ import msgspec
 
 from api.database import Databases
 from api.gateway.claims import SqlClaims
+from api.gateway.logreader import SqlStatusLog
 from api.gateway.outbox import SqlOutbox
 from api.gateway.queries import Queries
 from api.gateway.repository import SqlRequests
-from api.gateway.statuslog import SqlStatusLog, SqlStatusStore
+from api.gateway.statuslog import SqlStatusStore
 from domain.channels import STATUS_CHANNEL
 from domain.doorbell import decode
 from domain.errors import BrokerUnavailable, DatabaseUnavailable

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from domain.errors import DatabaseUnavailable
+from api.gateway.cursor import below_horizon
+from domain.errors import CursorExpired, DatabaseUnavailable
 from domain.notification import Channel, Status
 from domain.ports import LogFilter, LogRow
 
@@ -13,12 +14,22 @@ NOON = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 
 
 class FakeLog:
-    """A `StatusLog` on a list. While it is `away` it raises; it counts what is read."""
+    """A `StatusLog` on a list. While it is `away` it raises; it counts what is read.
+
+    `prune` takes away rows as retention does, at once for whatever is read from then on.
+    """
 
     def __init__(self) -> None:
         self.rows: list[LogRow] = []
         self.away = False
         self.reads = 0
+        self.horizon = 0
+        self.removed: set[str] = set()
+
+    def prune(self, horizon: int, *removed: str) -> None:
+        """Move the horizon; these notifications and requests go with all of their rows."""
+        self.horizon = horizon
+        self.removed.update(removed)
 
     def append(
         self,
@@ -65,9 +76,18 @@ class FakeLog:
         self.reads += 1
         await self._travel()
         last = len(self.rows) if until is None else until
-        found = [row for row in self.rows if after < row.position <= last and where.admits(row)][:limit]
+        self._refuse_what_is_gone(after, where)
+        kept = [row for row in self.rows if not self.removed & {row.notification_id, row.request}]
+        found = [row for row in kept if after < row.position <= last and where.admits(row)][:limit]
         await self._travel()
         return found
+
+    def _refuse_what_is_gone(self, after: int, where: LogFilter) -> None:
+        subject = where.notification_id or where.request
+        if subject is None and after < self.horizon:
+            raise below_horizon(after)
+        if subject in self.removed:
+            raise CursorExpired("What was asked for has been removed.")
 
     async def _travel(self) -> None:
         await asyncio.sleep(0.001)

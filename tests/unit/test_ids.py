@@ -1,6 +1,7 @@
 """Identifiers: their kind, their shape, their order."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from domain import ids
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOMENTS = st.integers(0, ((1 << 48) - 1) * 1_000_000)
 """Nanoseconds since 1970, for as long as 48 bits of milliseconds last."""
 
@@ -52,3 +54,16 @@ def test_the_order_is_the_order_of_time(first: int, second: int) -> None:
 )
 def test_another_shape_or_kind_is_no_identifier(value: str) -> None:
     assert not ids.is_id(ids.NOTIFICATION, value)
+
+
+@given(moment=st.integers(0, 250 * 366 * 86_400 * 10**9), apart=st.integers(-1000, 1000))
+def test_the_first_id_of_a_moment_stands_between_those_before_and_those_from_then_on(moment: int, apart: int) -> None:
+    at = max(0, moment // 1_000_000 + apart)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("domain.ids.time.time_ns", lambda: moment)
+        id = ids.new_id(ids.REQUEST)
+    assert (id < ids.first_id(ids.REQUEST, EPOCH + timedelta(milliseconds=at))) is (moment // 1_000_000 < at)
+
+
+def test_before_1970_there_is_nothing() -> None:
+    assert ids.first_id(ids.REQUEST, EPOCH - timedelta(days=1)) == f"req_{0:032x}"

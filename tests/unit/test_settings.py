@@ -96,3 +96,16 @@ def test_a_push_provider_that_nobody_knows_is_refused(
 def test_push_providers_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HELIOGRAPH_PUSH_PROVIDERS", "onesignal, fcm")
     assert load_settings().push_providers == ("onesignal", "fcm")
+
+
+@pytest.mark.parametrize("name", ["RETENTION_DAYS", "DEAD_LETTER_RETENTION_DAYS"])
+@pytest.mark.parametrize("days", ["-1", "0.5", "a week", "36501"])
+def test_what_is_kept_is_kept_for_a_day_at_least_or_for_ever(
+    monkeypatch: pytest.MonkeyPatch, name: str, days: str
+) -> None:
+    for good in (0, 1, 90):
+        monkeypatch.setenv(f"HELIOGRAPH_{name}", str(good))
+        assert getattr(load_settings(), name.lower()) == good
+    monkeypatch.setenv(f"HELIOGRAPH_{name}", days)
+    with pytest.raises(ConfigurationError, match=f"HELIOGRAPH_{name}"):
+        load_settings()
