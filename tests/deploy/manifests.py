@@ -9,17 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.deploy.files import KUBERNETES, Document
-from tests.servers.install import MissingServerError
 
 _LINE = re.compile(r"^#?([A-Z]\w+)=(.*)$", re.MULTILINE)
 
 
 @cache
 def rendered() -> list[Document]:
-    """Everything, the bounce listener too. Raises `MissingServerError` where nothing can render it."""
+    """Everything, the bounce listener too. Skips the test where nothing can render it."""
     with TemporaryDirectory() as folder:
         copy = Path(shutil.copytree(KUBERNETES, Path(folder) / "kubernetes"))
         kustomization = copy / "kustomization.yaml"
@@ -37,7 +37,7 @@ def _renderer() -> list[str]:
         return ["kubectl", "kustomize"]
     if shutil.which("kustomize"):
         return ["kustomize", "build"]
-    raise MissingServerError("kubectl or kustomize is needed for these tests. Install one of them.")
+    pytest.skip("kubectl or kustomize renders the manifests, and neither is installed.")
 
 
 def of_kind(kind: str) -> dict[str, Document]:
