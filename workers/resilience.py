@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _ABOUT_THE_MAIL = re.compile(r"4\.(?!3\.)\d+\.\d+|45\d")
 _PROBE_PATIENCE = 1.0
+COSTLY = 1.0
+"""Seconds. An outage that took so long to tell is not waited for again while somebody else can send."""
 
 
 class BreakerState(StrEnum):
@@ -118,6 +120,11 @@ class Breaker(CircuitBreakerListener):  # type: ignore[misc]  # aiobreaker has n
             return self._reopens_at - self._clock()
         return min(_PROBE_PATIENCE, self._reset_after)
 
+    def trip(self) -> None:
+        """Open it, however few outages there were. May be called again."""
+        if self.state is BreakerState.CLOSED:
+            self._circuit.open()
+
     async def call(self, fn: Callable[[], Awaitable[T]]) -> T:
         """Make the call and count what comes of it. Raises `BreakerOpenError` instead of calling, and what `fn` raises.
 
@@ -191,7 +198,8 @@ class ProviderChain(Generic[P]):
     """A channel's providers in order of preference (at least one), each behind its breaker and at its pace, if any.
 
     `clock` gives the time that attempts are recorded with; `least` is the number of seconds that must be left for
-    another provider to be worth trying. `on_attempt` is told of each call and must neither raise nor block.
+    another provider to be worth trying, `costly` after how many an outage opens a breaker at once. `on_attempt` is told
+    of each call and must neither raise nor block.
     """
 
     def __init__(
@@ -203,6 +211,7 @@ class ProviderChain(Generic[P]):
         paces: Mapping[str, Pace] | None = None,
         least: float = 1.0,
         grace: float = 1.0,
+        costly: float = COSTLY,
         on_attempt: Callable[[Attempt], None] = lambda attempt: None,
     ) -> None:
         if not providers:
@@ -213,6 +222,7 @@ class ProviderChain(Generic[P]):
         self._clock = clock
         self._least = least
         self._grace = grace
+        self._costly = costly
         self._on_attempt = on_attempt
 
     async def call(
@@ -230,6 +240,9 @@ class ProviderChain(Generic[P]):
         Only an outage leads to the next provider: PERMANENT and a recipient's TRANSIENT would be the same there, and
         UNKNOWN may have been sent. Each provider is called once at most, so the attempts differ in `provider`. All of
         it ends within `deadline` seconds; a provider that overruns its share by the grace period counts as UNKNOWN.
+
+        A single outage opens the breaker of a provider that was waited for in vain, where another one stands behind it:
+        so a dead one costs those who call it by then one time-out, and nobody after them.
         """
         ends_at = time.monotonic() + deadline
         last, steps = Chained(), list[Step]()
@@ -244,6 +257,8 @@ class ProviderChain(Generic[P]):
                 continue
             answer, record = await self._attempt(provider, do, left, number, device_id)
             last = Chained(answer=answer, provider=provider.name, attempts=(*last.attempts, record))
+            if record.duration_ms >= self._costly * 1000 and self._has_stand_in(provider, among):
+                self._leave_alone(provider.name, answer)
             if answer.outcome is not Outcome.TRANSIENT or not self.breakers[provider.name].is_outage(answer):
                 break
         if last.answer is None:
@@ -266,6 +281,13 @@ class ProviderChain(Generic[P]):
             until = self._clock() + timedelta(seconds=pace.wait())
             return Step(provider=name, passed_over=PassedOver.PACE, until=until)
         return Step(provider=name, probe=breaker.state is not BreakerState.CLOSED)
+
+    def _has_stand_in(self, provider: P, among: Callable[[P], bool]) -> bool:
+        return any(among(other) for other in self.providers[self.providers.index(provider) + 1 :])
+
+    def _leave_alone(self, name: str, answer: Answer) -> None:
+        if self.breakers[name].is_outage(answer):
+            self.breakers[name].trip()
 
     def _retry_in(self, providers: Sequence[P]) -> float:
         """When to come back: when one of them is available, and where it has a pace, when it is one's turn."""

@@ -274,6 +274,30 @@ async def test_an_open_breaker_is_passed_over() -> None:
     assert [attempt.provider for attempt in chained.attempts] == ["second"]
 
 
+@pytest.mark.parametrize("outage", [OUTAGE, UNKNOWN])
+async def test_who_was_waited_for_in_vain_is_not_waited_for_again(outage: Answer) -> None:
+    first, second = Provider("first", outage), Provider("second", ACCEPTED)
+    breakers = {name: Breaker(name, fail_max=5) for name in ("first", "second")}
+    chain = ProviderChain([first, second], breakers, clock=lambda: NOW, costly=0.0)
+    await call(chain)
+    chained = await call(chain)
+    assert (chained.provider, first.calls) == ("second", 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "costly", "others"),
+    [(OUTAGE, 60.0, 1), (GREYLISTED, 0.0, 1), (ACCEPTED, 0.0, 1), (OUTAGE, 0.0, 0)],
+    ids=["it took no time", "the recipient", "a success", "nobody stands behind"],
+)
+async def test_otherwise_only_outages_in_a_row_open_a_breaker(answer: Answer, costly: float, others: int) -> None:
+    first, seconds = Provider("first", answer), [Provider("second", ACCEPTED)] * others
+    breakers = {name: Breaker(name, fail_max=5) for name in ("first", "second")}
+    chain = ProviderChain([first, *seconds], breakers, clock=lambda: NOW, costly=costly)
+    for _ in range(4):
+        await call(chain)
+    assert first.calls == 4
+
+
 async def test_with_all_breakers_open_nothing_is_tried_and_it_says_when_to_come_back() -> None:
     first = Provider("first", OUTAGE)
     chain = chain_of(first, fail_max=1)
