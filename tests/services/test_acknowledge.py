@@ -1,13 +1,12 @@
 """Acknowledging by GraphQL, and what was said after sending as it is shown. Who may: `test_access.py`."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from domain.callbacks import DEVICE, Acknowledgement, Callback, CallbackKind
 from domain.notification import Status
-from tests.services.gateway_fakes import Gateway, running_gateway
+from tests.services.gateway_fakes import Gateway
 from tests.services.service_fakes import NOON
 
 FIELDS = "success message error { code } data { status callbacks { kind provider permanent code reason occurred_at } }"
@@ -15,12 +14,6 @@ DEFAULT = f"mutation ($id: ID!) {{ acknowledge_notification(id: $id) {{ {FIELDS}
 OF_KIND = (
     f"mutation ($id: ID!, $kind: Acknowledgement!) {{ acknowledge_notification(id: $id, kind: $kind) {{ {FIELDS} }} }}"
 )
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    async with running_gateway() as running:
-        yield running
 
 
 async def sent(gateway: Gateway) -> str:

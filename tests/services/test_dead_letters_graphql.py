@@ -1,6 +1,5 @@
 """Dead letters through GraphQL: what is shown, what is asked of the gateway, what is refused."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from api.gateway.dead_letters import DeadLetterFilter, Refusal
 from domain.ids import DEAD_LETTER, NOTIFICATION, new_id
 from domain.notification import Channel
-from tests.services.gateway_fakes import READER, Gateway, running_gateway
+from tests.services.gateway_fakes import READER, Gateway
 from tests.services.service_fakes import NOON
 
 FIELDS = "id notification_id channel queue reason attempts payload first_failed_at dead_lettered_at replayed_at"
@@ -22,12 +21,6 @@ REPLAY = f"mutation ($ids: [ID!]!) {{ replay_dead_letters(ids: $ids) {_REPLAY} }
 REPLAY_WHERE = f"""mutation ($filter: DeadLetterFilter!, $limit: Int! = 500, $rate: Int) {{
   replay_dead_letters_where(filter: $filter, limit: $limit, rate: $rate) {_REPLAY} }}"""
 NODE = f"query ($id: ID!) {{ node(id: $id) {{ id ... on DeadLetter {{ {FIELDS} }} }} }}"
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    async with running_gateway() as gateway:
-        yield gateway
 
 
 async def ask(gateway: Gateway, query: str, **variables: Any) -> Any:

@@ -1,6 +1,5 @@
 """The gateway besides its operations: the status over REST, the schema itself, the API keys."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,17 +12,10 @@ from graphql import (
 
 from api.gateway.schema import build_schema
 from api.schema_file import print_schema
-from tests.services.gateway_fakes import READER, Gateway, running_gateway
+from tests.services.gateway_fakes import READER, Gateway
 
 ADA = {"email": "ada@example.com"}
 CONTENT = {"subject": "Hi", "text": "Hello"}
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    """A gateway with nothing in it."""
-    async with running_gateway() as running:
-        yield running
 
 
 def error_of(answer: dict[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,13 @@
 """The gateway's REST, within the whole gateway: what it answers, to whom, and what it keeps to itself."""
 
-from collections.abc import AsyncIterator
-
 import msgspec
 import pytest
 
 from api.http import Envelope
 from api.security import Scope
-from tests.services.gateway_fakes import READER, Gateway, attempt, running_gateway
+from tests.services.gateway_fakes import READER, Gateway, attempt
 
 ENVELOPE = set(Envelope.__struct_fields__)
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    """A whole gateway with nothing in it."""
-    async with running_gateway() as running:
-        yield running
 
 
 async def test_the_gateways_answers_are_as_described(gateway: Gateway) -> None:

@@ -1,23 +1,15 @@
 """GraphQL's operations: the envelope, expected failures as data, one call for what many objects need."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from domain.errors import UpstreamUnavailable
 from domain.notification import Status
-from tests.services.gateway_fakes import KEY, READER, SEND, Gateway, attempt, running_gateway
+from tests.services.gateway_fakes import KEY, READER, SEND, Gateway, attempt
 
 ADA = {"email": "ada@example.com"}
 CONTENT = {"subject": "Hi", "text": "Hello"}
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    """A gateway with nothing in it."""
-    async with running_gateway() as running:
-        yield running
 
 
 def error_of(answer: dict[str, Any]) -> dict[str, Any]:

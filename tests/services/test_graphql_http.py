@@ -12,7 +12,7 @@ from graphql import (
 
 from api.gateway import graphql_http
 from api.gateway.graphql_http import PARTIAL_SUCCESS
-from tests.services.gateway_fakes import KEY, Gateway, running_gateway
+from tests.services.gateway_fakes import KEY, Gateway
 
 ADA = {"email": "ada@example.com"}
 CONTENT = {"subject": "Hi", "text": "Hello"}
@@ -22,13 +22,6 @@ READ = """query ($id: ID!) { notification(id: $id) {
   success error { __typename code message ... on NotFoundError { id } }
   data { id status created_at attempts { number provider outcome } timeline { sequence status cursor position
     notification { id status } } recipient { user { id name } } } } }"""
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    """A gateway with nothing in it."""
-    async with running_gateway() as running:
-        yield running
 
 
 def error_of(answer: dict[str, Any]) -> dict[str, Any]:

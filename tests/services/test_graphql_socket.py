@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,21 +20,9 @@ WATCH = """subscription ($id: ID!, $after: String, $follow: Boolean! = false) {
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    """A gateway with nothing in it."""
-    async with running_gateway() as running:
-        yield running
-
-
-@pytest.fixture
-async def url(gateway: Gateway) -> AsyncIterator[str]:
+def url(address: str) -> str:
     """Where the gateway is served, on a real port."""
-    server = Server(gateway.app, "127.0.0.1", 0)
-    await server.start()
-    try:
-        yield f"ws://127.0.0.1:{server.port}/graphql"
-    finally:
-        await server.stop()
+    return f"ws://{address}/graphql"
 
 
 async def sent_notification(gateway: Gateway, **changes: Any) -> str:

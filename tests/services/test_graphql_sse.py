@@ -1,17 +1,15 @@
 """GraphQL over server-sent events: what an operation looks like on a stream, who gets one, how it is resumed."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
 from api.gateway import cursor
-from api.server import Server
 from domain.notification import Status
 from domain.ports import LogRow
 from tests.services.event_client import EVENTS, Event, streaming
-from tests.services.gateway_fakes import KEY, Gateway, running_gateway
+from tests.services.gateway_fakes import KEY, Gateway
 from tests.services.socket_client import FEED, until
 
 WATCH = """subscription ($id: ID!, $after: String) {
@@ -22,21 +20,9 @@ URQL = (
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    """A gateway with nothing in it."""
-    async with running_gateway() as running:
-        yield running
-
-
-@pytest.fixture
-async def url(gateway: Gateway) -> AsyncIterator[str]:
+def url(address: str) -> str:
     """Where the gateway is served, on a real port."""
-    server = Server(gateway.app, "127.0.0.1", 0)
-    await server.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}/graphql"
-    finally:
-        await server.stop()
+    return f"http://{address}/graphql"
 
 
 async def sent_notification(gateway: Gateway) -> str:

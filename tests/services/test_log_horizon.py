@@ -10,18 +10,12 @@ from api.server import Server
 from domain.notification import Status
 from domain.ports import LogFilter, LogRow
 from tests.services.event_client import streaming
-from tests.services.gateway_fakes import Gateway, running_gateway
+from tests.services.gateway_fakes import Gateway
 from tests.services.socket_client import opened, until
 
 FEED = "subscription ($after: String) { status_feed(after: $after) { position } }"
 ONE = "subscription ($id: ID!, $after: String) { notification_status(id: $id, after: $after) { sequence status } }"
 PAGE = 256
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    async with running_gateway() as running:
-        yield running
 
 
 @pytest.fixture

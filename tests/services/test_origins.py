@@ -6,7 +6,6 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
 
-from api.server import Server
 from tests.services.event_client import EVENTS, streaming
 from tests.services.gateway_fakes import KEY, Gateway, running_gateway
 from tests.services.socket_client import FEED, opened
@@ -20,17 +19,6 @@ async def gateway() -> AsyncIterator[Gateway]:
     """A gateway that pages of the shop may call."""
     async with running_gateway(allowed_origins=(SHOP, "http://localhost:5173")) as running:
         yield running
-
-
-@pytest.fixture
-async def address(gateway: Gateway) -> AsyncIterator[str]:
-    """Host and port where it is served."""
-    server = Server(gateway.app, "127.0.0.1", 0)
-    await server.start()
-    try:
-        yield f"127.0.0.1:{server.port}"
-    finally:
-        await server.stop()
 
 
 async def test_a_browser_that_asks_first_is_told_that_the_page_may_call(gateway: Gateway) -> None:

@@ -1,6 +1,5 @@
 """The page for people: what it may do, where its files come from, and that its examples work."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,16 +8,9 @@ from graphql import parse, validate
 from api.gateway.playground.assets import ASSETS, versions
 from api.gateway.playground.page import CDN, EXAMPLES, Playground, example
 from api.gateway.schema import build_schema
-from tests.services.gateway_fakes import KEY, Gateway, running_gateway
+from tests.services.gateway_fakes import KEY, Gateway
 
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    """A gateway with nothing in it."""
-    async with running_gateway() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Many subscriptions of one shape: what an event comes to is worked out once, and nobody gets another one's answer."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -14,7 +13,7 @@ from api.gateway.graphql_view import GraphQLView
 from api.gateway.subscribers import Subscribers
 from api.server import Server
 from domain.notification import Status
-from tests.services.gateway_fakes import KEY, READER, Gateway, running_gateway
+from tests.services.gateway_fakes import KEY, READER, Gateway
 from tests.services.socket_client import Socket, opened, until
 
 FEED = "subscription { status_feed { sequence status cursor } }"
@@ -24,17 +23,9 @@ NESTED = "subscription { status_feed { sequence notification { status } } }"
 
 
 @pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    async with running_gateway() as running:
-        yield running
-
-
-@pytest.fixture
-async def url(gateway: Gateway) -> AsyncIterator[str]:
-    server = Server(gateway.app, "127.0.0.1", 0)
-    await server.start()
-    yield f"ws://127.0.0.1:{server.port}/graphql"
-    await server.stop()
+def url(address: str) -> str:
+    """Where the gateway is served, on a real port."""
+    return f"ws://{address}/graphql"
 
 
 @pytest.fixture

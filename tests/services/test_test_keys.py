@@ -1,6 +1,5 @@
 """Test keys: what they send is marked, goes to the sandbox and nowhere else, and touches nothing that is live."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,20 +7,13 @@ import pytest
 from domain.notification import Outcome
 from domain.outgoing import Delivered
 from domain.ports import Claim
-from tests.services.gateway_fakes import KEY, SEND, TESTER, Gateway, running_gateway
+from tests.services.gateway_fakes import KEY, SEND, TESTER, Gateway
 from tests.services.test_email_service import claim
 from workers.sandbox.apart import Apart
 
 INPUT = {"recipient": {"email": "ada@example.com"}, "content": {"subject": "Hi", "text": "Hello"}, "request_id": "r-1"}
 SHOWN = "query ($id: ID!) { notification(id: $id) { data { test timeline { sequence } } } }"
 CANCEL = "mutation ($id: ID!) { cancel_notification(id: $id) { success error { code message } } }"
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    """A gateway that has a sandbox."""
-    async with running_gateway() as running:
-        yield running
 
 
 async def sent(gateway: Gateway, key: str) -> Any:

@@ -1,6 +1,5 @@
 """The link of a mail: one click unsubscribes, looking does not, and nobody makes one up."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
@@ -13,7 +12,7 @@ from domain.ports import Claim
 from domain.recipient import Recipient
 from domain.template import Content, Rendered
 from domain.unsubscribing import UnsubscribeLinks
-from tests.services.gateway_fakes import Gateway, running_gateway
+from tests.services.gateway_fakes import Gateway
 from workers.email.service import EmailSettings, compose
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
@@ -33,12 +32,6 @@ class Tags(HTMLParser):
 
     def named(self, tag: str) -> list[dict[str, str | None]]:
         return [attrs for name, attrs in self.found if name == tag]
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    async with running_gateway() as running:
-        yield running
 
 
 async def sent(gateway: Gateway, category: str = "news") -> str:
