@@ -100,8 +100,16 @@ class GatewayBuilder:
         ahead = Ahead(renderer)
         self._builder.system.add("requests", stop=requests.drain)
         self._builder.system.add("compiler", stop=started(ahead.close))
-        suppressions = self._builder.suppressions(self._databases)
-        return SendPorts(requests, self._users, self._templates, suppressions, renderer, ahead, self._builder.tracer)
+        return SendPorts(
+            requests,
+            self._users,
+            self._templates,
+            self._builder.suppressions(self._databases),
+            renderer,
+            ahead,
+            tracer=self._builder.tracer,
+            attachment_hosts=frozenset(self._builder.settings.attachment_hosts),
+        )
 
     def _previews(self) -> Previews:
         previews = Previews(self._templates)
