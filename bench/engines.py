@@ -24,12 +24,15 @@ SINK_SECONDS = 0.5
 
 
 class Sinks:
-    """A mail server and an FCM, each a process of its own; `mails` and `pushes` are the files that they write."""
+    """A mail server and an FCM, each a process of its own; `mails` and `pushes` are the files that they write.
 
-    def __init__(self, folder: Path) -> None:
+    The mail server answers a mail `delay` seconds after it was taken.
+    """
+
+    def __init__(self, folder: Path, delay: float = 0.0) -> None:
         self.mails, self.pushes = folder / "mails", folder / "pushes"
         self.smtp_port, self.fcm_port = free_port(), free_port()
-        self.smtp = _sink("smtp", self.smtp_port, self.mails)
+        self.smtp = _sink("smtp", self.smtp_port, self.mails, "--delay", str(delay))
         self.fcm = _sink("fcm", self.fcm_port, self.pushes)
 
     def stop(self) -> None:
@@ -38,8 +41,8 @@ class Sinks:
         self.fcm.stop()
 
 
-def _sink(protocol: str, port: int, out: Path) -> Process:
-    command = [sys.executable, "-m", "bench.sink", str(port), str(out), "--protocol", protocol]
+def _sink(protocol: str, port: int, out: Path, *more: str) -> Process:
+    command = [sys.executable, "-m", "bench.sink", str(port), str(out), "--protocol", protocol, *more]
     return Process(protocol, command, {}, out.with_suffix(".log"), 0)
 
 
@@ -98,11 +101,11 @@ ENGINES = {"embedded": embedded, "scaled-out": scaled_out}
 
 
 @contextmanager
-def started(name: str) -> Iterator[tuple[Cluster, dict[str, str], Sinks]]:
+def started(name: str, delay: float = 0.0) -> Iterator[tuple[Cluster, dict[str, str], Sinks]]:
     """An engine with its sinks, ready; its processes, its databases' URLs, and what the sinks took."""
     with tempfile.TemporaryDirectory(prefix="heliograph-bench-") as temporary, ExitStack() as stack:
         folder = Path(temporary)
-        sinks = Sinks(folder)
+        sinks = Sinks(folder, delay)
         stack.callback(sinks.stop)
         cluster, urls = stack.enter_context(ENGINES[name](folder, sinks))
         for process in cluster.processes.values():
