@@ -41,7 +41,7 @@ from api.users.client import UsersClient
 from api.users.repository import UserRepository
 from api.watching import add_pulse
 from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL, STATUS_CHANNEL, VITALS_CHANNEL
-from domain.doorbell import encode_rows
+from domain.doorbell import encode_parts
 from domain.errors import ConfigurationError, Unavailable
 from domain.life import tell_recorded
 from domain.notification import Channel, Status
@@ -195,9 +195,9 @@ class Builder:
     def announce(self, rows: list[LogRow]) -> None:
         """Say what was committed, and tell the gateways. That a request was accepted has been said."""
         tell_recorded([row for row in rows if row.status is not Status.ACCEPTED])
-        if rows:
-            self.open_bell().ring(STATUS_CHANNEL, encode_rows(rows))
-            self.meters.statuses.recorded(rows)
+        for payload in encode_parts(rows):
+            self.open_bell().ring(STATUS_CHANNEL, payload)
+        self.meters.statuses.recorded(rows)
 
     # ------------------------------------------------------------------------------------------------ the services
 

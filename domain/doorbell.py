@@ -5,7 +5,7 @@ heartbeat says how far the log goes. Neither is ever relied on: whoever hears a 
 log where something is missing. Decoding is therefore tolerant: what cannot be read still says "look".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -13,6 +13,10 @@ from domain.ports import LogRow
 
 MAX_PAYLOAD = 256 * 1024
 """In bytes. A ring that would be larger carries its positions only."""
+
+
+ROWS_A_RING = 200
+"""Some hundred kilobytes: who hears of positions only has to read the log, and so has every gateway."""
 
 
 class Ring(msgspec.Struct, frozen=True):
@@ -43,6 +47,12 @@ def encode_rows(rows: Sequence[LogRow]) -> bytes:
     first, last = rows[0].position, rows[-1].position
     payload = _encode(_Wire(first=first, last=last, rows=tuple(rows)))
     return payload if len(payload) <= MAX_PAYLOAD else _encode(_Wire(first=first, last=last))
+
+
+def encode_parts(rows: Sequence[LogRow]) -> Iterator[bytes]:
+    """The rows of one commit as rings that are small enough to carry them, in order; no rows, no ring."""
+    for start in range(0, len(rows), ROWS_A_RING):
+        yield encode_rows(rows[start : start + ROWS_A_RING])
 
 
 def encode_head(head: int) -> bytes:

@@ -17,7 +17,7 @@ import msgspec
 
 from domain.channels import STATUS_CHANNEL
 from domain.concurrency import Batcher, Tasks, backoff
-from domain.doorbell import encode_head, encode_rows
+from domain.doorbell import encode_head, encode_parts
 from domain.errors import Unavailable, UnreadableMessage
 from domain.events import DELIVERY_FAILED, StatusChanged, decode_report
 from domain.life import tell, tell_recorded
@@ -126,9 +126,9 @@ class Relay:
     def _announce(self, recorded: Recorded, began: int) -> None:
         trace_recorded(self._tracer, recorded, began)
         tell_recorded(recorded.rows)
-        if recorded.rows:
-            self._bell.ring(STATUS_CHANNEL, encode_rows(recorded.rows))
-            self._on_recorded(recorded.rows)
+        for payload in encode_parts(recorded.rows):
+            self._bell.ring(STATUS_CHANNEL, payload)
+        self._on_recorded(recorded.rows)
         for change, why in recorded.ignored:
             # That a claim overtakes its QUEUED is everyday; anything else is worth a line.
             level = logging.DEBUG if change.status is Status.QUEUED else logging.INFO

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.doorbell import MAX_PAYLOAD, Ring, decode, encode_head, encode_rows
+from domain.doorbell import MAX_PAYLOAD, ROWS_A_RING, Ring, decode, encode_head, encode_parts, encode_rows
 from tests.unit.feed_fakes import FakeLog
 
 
@@ -34,3 +34,12 @@ def test_a_heartbeat_says_how_far_the_log_goes() -> None:
 @given(st.binary() | st.sampled_from([b"", b"null", b"[]", b'{"last": "x"}', b'{"rows": [{}]}', b"\xff{}"]))
 def test_anything_else_says_look(payload: bytes) -> None:
     assert decode(payload) == Ring()
+
+
+def test_a_large_commit_is_told_in_parts_that_carry_their_rows() -> None:
+    count = 2 * ROWS_A_RING + 1
+    rows = [row(position) for position in range(1, count + 1)]
+    heard = [decode(payload) for payload in encode_parts(rows)]
+    assert [one.head for one in heard] == [ROWS_A_RING, 2 * ROWS_A_RING, count]
+    assert [each for one in heard for each in one.rows] == rows
+    assert list(encode_parts([])) == []
