@@ -13,7 +13,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from api.access import allow_templates_path, allow_users_path
-from api.builder import Builder, started
+from api.builder import EVERYTHING, Builder, started
 from api.discovery import Instance, Registration
 from api.doors import BehindKeys, by_path
 from api.embedded import Lock, development_key, own_secret
@@ -23,7 +23,7 @@ from api.identity import open_identity
 from api.secrets_check import refuse_weak_secrets
 from api.settings import Settings
 from api.system import System
-from domain.channels import NUDGE_CHANNEL
+from domain.channels import CHANGES_CHANNEL, NUDGE_CHANNEL
 from domain.concurrency import Tasks
 from domain.errors import ConfigurationError
 from domain.ids import INSTANCE, new_id
@@ -42,7 +42,7 @@ async def build(role: str, settings: Settings) -> System:
     """The system of one role: a name of `ROLES`. Raises `ConfigurationError` for what it cannot run with."""
     refuse_weak_secrets(settings, SECRETS.get(role, ()))
     system = System(stop_seconds=settings.drain_seconds + 5)
-    builder = Builder(settings, system)
+    builder = Builder(settings, system, hears=HEARS.get(role, (CHANGES_CHANNEL,)))
     system.app = builder.traced(builder.timed(await ROLES[role](builder)))
     me = _instance(role, settings)
     if settings.discovery_url is not None:
@@ -122,6 +122,10 @@ ROLES: dict[str, Callable[[Builder], Awaitable[ASGIApp]]] = {
     "bounces": _bounces,
     "sandbox": _sandbox,
 }
+
+
+HEARS = {"gateway": EVERYTHING, "dispatch": (NUDGE_CHANNEL, CHANGES_CHANNEL)}
+"""The channels of the feed that a role listens to, where these are more than what has changed."""
 
 
 SECRETS = {

@@ -67,6 +67,7 @@ log = logging.getLogger(__name__)
 
 Check = Callable[[], Awaitable[None]]
 CACHE_SIZE = 20_000
+EVERYTHING = (STATUS_CHANNEL, NUDGE_CHANNEL, CHANGES_CHANNEL, VITALS_CHANNEL)
 SERVICE_FAILURES, SERVICE_PAUSE = 3, 2.0
 """Calls of another service that fail in a row until it is left alone, and for how many seconds."""
 
@@ -74,10 +75,15 @@ SERVICE_FAILURES, SERVICE_PAUSE = 3, 2.0
 class Builder:
     """Adds parts to one system; what several roles share is made once."""
 
-    def __init__(self, settings: Settings, system: System, *, embedded: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, system: System, *, embedded: bool = False, hears: Sequence[str] = EVERYTHING
+    ) -> None:
+        """`hears`: the channels of the feed that somebody in this process listens to. What is rung there comes to it,
+        whether it listens or not, and the status log is much of it."""
         self.settings = settings
         self.system = system
         self.embedded = embedded
+        self._hears = tuple(hears)
         self.meters = Meters()
         self.metrics = self.meters.registry
         self.tracer = tracer_of(settings, role.get() or "heliograph", system)
@@ -113,8 +119,7 @@ class Builder:
         if self.bell is None:
             if needed:
                 self._refuse_in_process("feed_url")
-            channels = [STATUS_CHANNEL, NUDGE_CHANNEL, CHANGES_CHANNEL, VITALS_CHANNEL]
-            self.bell = bell = BroadcastBell(self.settings.feed_url, channels)
+            self.bell = bell = BroadcastBell(self.settings.feed_url, self._hears)
             self.system.add("feed", start=bell.connect, stop=bell.close)
             self.checks["feed"] = partial(_available, bell, "feed")
         return self.bell

@@ -38,7 +38,8 @@ def test_anything_else_says_look(payload: bytes) -> None:
 
 def test_a_large_commit_is_told_in_parts_that_carry_their_rows() -> None:
     count = 2 * ROWS_A_RING + 1
-    rows = [row(position) for position in range(1, count + 1)]
+    log = FakeLog()
+    rows = [log.append() for _ in range(count)]
     heard = [decode(payload) for payload in encode_parts(rows)]
     assert [one.head for one in heard] == [ROWS_A_RING, 2 * ROWS_A_RING, count]
     assert [each for one in heard for each in one.rows] == rows
