@@ -14,13 +14,13 @@ from api.cli.running import run
 from api.cli.show import coloured, console, moment, plain, table_of
 
 _SYSTEM = """{
-      queues { name depth consumers publish_rate deliver_rate lag_seconds }
+      queues { name depth waiting consumers publish_rate deliver_rate lag_seconds }
       providers { name channel breaker success_rate p95_ms }
       services { name status instances { id url version started_at last_seen_at status } } }"""
 SYSTEM = f"query {{ system {{ success message data {_SYSTEM} }} }}"
 SYSTEM_STATUS = f"subscription ($interval: Int!) {{ system_status(interval_ms: $interval) {_SYSTEM} }}"
 
-QUEUES = ("queue", "depth", "consumers", "in/s", "out/s", "lag")
+QUEUES = ("queue", "waiting", "depth", "consumers", "in/s", "out/s", "lag")
 PROVIDERS = ("provider", "channel", "breaker", "success", "p95")
 SERVICES = ("service", "status", "instance", "version", "since", "last seen", "at")
 
@@ -67,7 +67,8 @@ def frame(system: Mapping[str, Any]) -> RenderableType:
 
 def _queue(queue: Mapping[str, Any]) -> list[object]:
     rates = (f"{queue[name]:,.1f}" for name in ("publish_rate", "deliver_rate"))
-    return [queue["name"], f"{queue['depth']:,}", queue["consumers"], *rates, f"{queue['lag_seconds']:,.1f} s"]
+    waiting, depth, lag = f"{queue['waiting']:,}", f"{queue['depth']:,}", f"{queue['lag_seconds']:,.1f} s"
+    return [queue["name"], waiting, depth, queue["consumers"], *rates, lag]
 
 
 def _provider(provider: Mapping[str, Any]) -> list[object]:

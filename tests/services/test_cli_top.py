@@ -24,6 +24,7 @@ SYSTEM: dict[str, Any] = {
         {
             "name": "email.queue",
             "depth": 12345,
+            "waiting": 700,
             "consumers": 2,
             "publish_rate": 50.25,
             "deliver_rate": 1048.0,
@@ -53,7 +54,7 @@ async def test_what_is_no_terminal_gets_how_it_is_now(fake: SystemFake, words: t
         done = await heliograph("top", *words, url=url)
     assert (done.status, done.err) == (0, "")
     rows = [line.split() for line in done.out.splitlines() if line]
-    assert rows[1] == ["email.queue", "12,345", "2", "50.2", "1,048.0", "3.5", "s"]
+    assert rows[1] == ["email.queue", "700", "12,345", "2", "50.2", "1,048.0", "3.5", "s"]
     assert ["smtp", "EMAIL", "HALF_OPEN", "98.8%", "12", "ms"] in rows
     assert ["fcm", "PUSH", "CLOSED", "-", "-"] in rows
     assert ["gateway", "ok", "ins_1", "0.1.0", "2030-01-31", "09:00:00", "2030-01-31", "12:00:05"] in rows
