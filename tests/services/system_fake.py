@@ -25,7 +25,10 @@ interface Error { message: String! }
 type PageMeta { total: Int! }
 type SystemPayload { success: Boolean! message: String! error: Error meta: PageMeta data: System }
 type System { queues: [Queue!]! providers: [Provider!]! services: [Service!]! }
-type Queue { name: String! depth: Int! waiting: Int! consumers: Int! publish_rate: Float! deliver_rate: Float! lag_seconds: Float! }
+type Queue {
+  name: String! depth: Int! waiting: Int! consumers: Int!
+  publish_rate: Float! deliver_rate: Float! lag_seconds: Float!
+}
 type Provider { name: String! channel: Channel! breaker: BreakerState! success_rate: Float p95_ms: Float }
 enum BreakerState { CLOSED OPEN HALF_OPEN }
 type Service { name: String! status: String! instances: [ServiceInstance!]! }
