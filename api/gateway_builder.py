@@ -1,4 +1,4 @@
-"""What the API Gateway is put together from: the sixth part of the composition root, beside `api.builder`."""
+"""What the API Gateway is put together from: a part of the composition root, beside `api.builder`."""
 
 from collections.abc import Mapping
 

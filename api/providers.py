@@ -1,4 +1,4 @@
-"""What the channels send by, made from the settings: the third part of the composition root, beside `api.builder`."""
+"""What the channels send by, made from the settings: a part of the composition root, beside `api.builder`."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

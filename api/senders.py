@@ -1,4 +1,4 @@
-"""The channels' ways out, made from the settings: the fourth part of the composition root, beside `api.providers`."""
+"""The channels' ways out, made from the settings: a part of the composition root, beside `api.providers`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Who watches over the system for operators: the fifth part of the composition root, beside `api.builder`."""
+"""Who watches over the system for operators: a part of the composition root, beside `api.builder`."""
 
 from collections.abc import Mapping
 

@@ -257,9 +257,10 @@ class ProviderChain(Generic[P]):
                 continue
             answer, record = await self._attempt(provider, do, left, number, device_id)
             last = Chained(answer=answer, provider=provider.name, attempts=(*last.attempts, record))
-            if record.duration_ms >= self._costly * 1000 and self._has_stand_in(provider, among):
-                self._leave_alone(provider.name, answer)
-            if answer.outcome is not Outcome.TRANSIENT or not self.breakers[provider.name].is_outage(answer):
+            outage = self.breakers[provider.name].is_outage(answer)
+            if outage and record.duration_ms >= self._costly * 1000 and self._has_stand_in(provider, among):
+                self.breakers[provider.name].trip()
+            if answer.outcome is not Outcome.TRANSIENT or not outage:
                 break
         if last.answer is None:
             return Chained(steps=tuple(steps), retry_in=self._retry_in(list(filter(among, self.providers))))
@@ -284,10 +285,6 @@ class ProviderChain(Generic[P]):
 
     def _has_stand_in(self, provider: P, among: Callable[[P], bool]) -> bool:
         return any(among(other) for other in self.providers[self.providers.index(provider) + 1 :])
-
-    def _leave_alone(self, name: str, answer: Answer) -> None:
-        if self.breakers[name].is_outage(answer):
-            self.breakers[name].trip()
 
     def _retry_in(self, providers: Sequence[P]) -> float:
         """When to come back: when one of them is available, and where it has a pace, when it is one's turn."""

@@ -1,23 +1,20 @@
 """`heliograph dead-letters …` against the real schema, with a gateway in memory behind it."""
 
-import asyncio
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
 from api.cli import dead_letters as cli_dead_letters
-from api.cli import gateway as cli_gateway
 from api.gateway.dead_letters import DeadLetterFilter
 from domain.ids import DEAD_LETTER, new_id
 from domain.notification import Channel
-from tests.services.gateway_fakes import KEY, Gateway
+from tests.services.gateway_fakes import Gateway
 from tests.services.service_fakes import NOON
+from tests.unit.cli_client import ask_instead
 
 Run = Callable[..., Result]
 
@@ -39,20 +36,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def run(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs a command, as somebody whose surroundings name the key."""
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content)
-        key = request.headers["authorization"].removeprefix("Bearer ")
-        answer = asyncio.run(gateway.post(body["query"], body["variables"], key=key))
-        return httpx.Response(answer.status_code, content=answer.content)
-
-    def client_of(url: str, key: str) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {key}"}
-        return httpx.Client(base_url=url, headers=headers, transport=httpx.MockTransport(handle))
-
-    monkeypatch.setattr(cli_gateway, "client_of", client_of)
-    monkeypatch.setenv("HELIOGRAPH_API_KEY", KEY)
-    monkeypatch.setenv("HELIOGRAPH_VAR_DIR", str(tmp_path))
+    ask_instead(gateway, monkeypatch, tmp_path)
     return lambda *words: CliRunner().invoke(cli_dead_letters.app, words)
 
 

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
 from api import cli
 from api.cli import explain as cli_explain
-from api.cli import gateway as cli_gateway
 from domain.notification import Outcome, Status
-from tests.services.gateway_fakes import KEY, READER, Gateway
+from tests.services.gateway_fakes import READER, Gateway
 from tests.services.service_fakes import NOON
+from tests.unit.cli_client import ask_instead
 from tests.unit.explained import call
 
 Run = Callable[..., Result]
@@ -30,20 +29,7 @@ def gateway() -> Gateway:
 @pytest.fixture
 def run(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs the command, as somebody whose surroundings name the key."""
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content)
-        key = request.headers["authorization"].removeprefix("Bearer ")
-        answer = asyncio.run(gateway.post(body["query"], body["variables"], key=key))
-        return httpx.Response(answer.status_code, content=answer.content)
-
-    def client_of(url: str, key: str) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {key}"}
-        return httpx.Client(base_url=url, headers=headers, transport=httpx.MockTransport(handle))
-
-    monkeypatch.setattr(cli_gateway, "client_of", client_of)
-    monkeypatch.setenv("HELIOGRAPH_API_KEY", KEY)
-    monkeypatch.setenv("HELIOGRAPH_VAR_DIR", str(tmp_path))
+    ask_instead(gateway, monkeypatch, tmp_path)
     return lambda *words: CliRunner().invoke(cli.app, ["explain", *words])
 
 

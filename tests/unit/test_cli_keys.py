@@ -11,13 +11,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from api.api_keys import ApiKey, NewKey
-from api.cli import gateway as cli_gateway
 from api.cli import keys as cli_keys
 from api.embedded import KEY_FILE
 from api.key_rules import checked
 from api.security import ALL_SCOPES, Principal
 from domain.errors import NotFound
 from tests.services.identity_world import KeySchema
+from tests.unit.cli_client import answer_with
 
 OPERATOR = Principal(client="ops", key_id="key_ops", name="ops", scopes=ALL_SCOPES)
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
@@ -101,16 +101,6 @@ def run(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ru
     monkeypatch.setenv("HELIOGRAPH_VAR_DIR", str(tmp_path))
     answer_with(monkeypatch, gateway.handle)
     return lambda *words: CliRunner().invoke(cli_keys.app, words)
-
-
-def answer_with(monkeypatch: pytest.MonkeyPatch, handle: Callable[[httpx.Request], httpx.Response]) -> None:
-    """Have this answer instead of the network."""
-
-    def client_of(url: str, key: str) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {key}"}
-        return httpx.Client(base_url=url, headers=headers, transport=httpx.MockTransport(handle))
-
-    monkeypatch.setattr(cli_gateway, "client_of", client_of)
 
 
 def test_a_new_keys_secret_is_all_that_a_script_reads(run: Run, gateway: Gateway) -> None:
