@@ -1,27 +1,23 @@
 """The gateway with everything behind it in memory: real rules, real feed, no database."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import msgspec
 
-from api.api_keys import ApiKey, NewKey
 from api.gateway.acknowledging import Acknowledgements
 from api.gateway.actions import CancelledTooLate
 from api.gateway.aftermath import Aftermath
 from api.gateway.app import GatewayServices, gateway_app
 from api.gateway.feed import Follower
-from api.gateway.figures import SystemFigures
 from api.gateway.previews import Previews
 from api.gateway.queries import NotificationFilter, Slice, Stretch
 from api.gateway.queries import Page as Found
 from api.gateway.sockets import Sockets
-from api.gateway.suppressions import Suppression
 from api.gateway.validation import Policy
 from api.gateway.webhooks import Webhook
-from api.key_rules import checked
 from api.rate_limits import RateLimiter
 from api.security import ALL_SCOPES, Principal, Scope, secret_of
 from domain.callbacks import Callback, CallbackKind
@@ -29,14 +25,14 @@ from domain.channels import STATUS_CHANNEL
 from domain.doorbell import encode_rows
 from domain.errors import Conflict, DatabaseUnavailable, NotFound, Unauthenticated
 from domain.events import Attempt
-from domain.ids import API_KEY, SUPPRESSION, new_id
-from domain.notification import FINAL, Channel, Outcome, Status
+from domain.notification import FINAL, Outcome, Status
 from domain.ports import LogRow
 from domain.send import SendPorts
 from domain.template import Renderer
 from domain.unsubscribing import UnsubscribeLinks
 from domain.views import NotificationView, Order, Receipt, RequestView, receipt_of
 from tests.services.letter_fakes import Letters
+from tests.services.operator_fakes import Blocks, FixedFigures, KeyRing
 from tests.services.service_fakes import NOON, Papers, People
 from tests.unit.feed_fakes import FakeBell, FakeLog
 
@@ -239,87 +235,6 @@ class Store:
         if view.status is not Status.CANCELLED:
             self.change(id, Status.CANCELLED, "Cancelled by the caller.")
         return self.views[id]
-
-
-class Blocks:
-    """Suppressions in memory."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Suppression] = {}
-
-    async def among(
-        self, channel: Channel, contact_points: Collection[str], category: str | None = None
-    ) -> Mapping[str, str]:
-        """As `Suppressions.among`."""
-        return {
-            block.contact_point: block.reason
-            for block in self.kept.values()
-            if block.channel is channel and block.contact_point in contact_points
-        }
-
-    async def get(self, id: str) -> Suppression:
-        if id not in self.kept:
-            raise NotFound("suppression", id)
-        return self.kept[id]
-
-    async def page(self, channel: Channel | None, page: int, limit: int) -> tuple[list[Suppression], int]:
-        found = [block for block in reversed(self.kept.values()) if channel in (None, block.channel)]
-        return found[(page - 1) * limit : page * limit], len(found)
-
-    async def add(self, channel: Channel, contact_point: str, reason: str) -> Suppression:
-        id = new_id(SUPPRESSION)
-        self.kept[id] = Suppression(id=id, channel=channel, contact_point=contact_point, reason=reason, created_at=NOON)
-        return self.kept[id]
-
-    async def lift(self, id: str) -> None:
-        await self.get(id)
-        del self.kept[id]
-
-
-class KeyRing:
-    """API keys in memory, as `ApiKeys` keeps them; nobody is let in by them."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, ApiKey] = {}
-
-    async def create(
-        self,
-        name: str,
-        scopes: Collection[str],
-        *,
-        client: str | None = None,
-        granted_by: Principal | None = None,
-        test: bool = False,
-    ) -> NewKey:
-        granted = tuple(checked(name, scopes, client, granted_by, test=test))
-        id = new_id(API_KEY)
-        made = NewKey(
-            id=id, name=name, client=client or id, scopes=granted, test=test, created_at=NOON, secret="hg_made"
-        )
-        self.kept[id] = made
-        return made
-
-    async def page(self, page: int, limit: int) -> tuple[list[ApiKey], int]:
-        found = list(reversed(self.kept.values()))
-        return found[(page - 1) * limit : page * limit], len(found)
-
-    async def get(self, id: str) -> ApiKey:
-        if id not in self.kept:
-            raise NotFound("API key", id)
-        return self.kept[id]
-
-    async def revoke(self, id: str) -> None:
-        self.kept[id] = msgspec.structs.replace(await self.get(id), revoked_at=NOON)
-
-
-class FixedFigures:
-    """A system without queues and instances, until a test says otherwise."""
-
-    def __init__(self) -> None:
-        self.told = SystemFigures(queues=[], providers=[], services=[])
-
-    def now(self) -> SystemFigures:
-        return self.told
 
 
 class Gateway:
